@@ -1,0 +1,72 @@
+/* From the exported names to the kernels of the level in use. */
+#include "kernels.h"
+#include "cpu.h"
+
+#include <stdatomic.h>
+
+#define ISA_TABLES(name)                                                                                               \
+    extern const struct kernels kernels_##name##_f32, kernels_##name##_f64, kernels_##name##_i32, kernels_##name##_i64;
+#define ISA(arch, name, flags, test) ISA_ON_##arch(ISA_TABLES(name))
+#include "isa.def"
+#undef ISA
+
+struct level {
+    const char *name;
+    const struct kernels *kernels[ENGINE_TYPES];
+};
+
+#define ISA_LEVEL(name)                                                                                                \
+    {#name, {&kernels_##name##_f32, &kernels_##name##_f64, &kernels_##name##_i32, &kernels_##name##_i64}},
+#define ISA(arch, name, flags, test) ISA_ON_##arch(ISA_LEVEL(name))
+static const struct level levels[] = {
+#include "isa.def"
+};
+#undef ISA
+
+/* Levels are ordered, so a processor has the first so many of them. */
+int32_t engine_isa_count(void) {
+    static _Atomic int32_t count; /* every thread computes the same number */
+    int32_t known = atomic_load(&count);
+    if (known) return known;
+    int32_t usable = 0, open = 1;
+#define ISA_TEST(test) open = open && (test), usable += open;
+#define ISA(arch, name, flags, test) ISA_ON_##arch(ISA_TEST(test))
+#include "isa.def"
+#undef ISA
+    atomic_store(&count, usable);
+    return usable;
+}
+
+static _Atomic int32_t chosen = -1; /* -1: not chosen yet, the best one then */
+
+int32_t engine_get_isa(void) {
+    int32_t level = atomic_load_explicit(&chosen, memory_order_relaxed);
+    return level >= 0 ? level : engine_isa_count() - 1;
+}
+
+void engine_set_isa(int32_t level) {
+    if (level >= 0 && level < engine_isa_count()) atomic_store(&chosen, level);
+}
+
+const char *engine_isa_name(int32_t level) {
+    return level >= 0 && level < (int32_t)(sizeof levels / sizeof *levels) ? levels[level].name : "";
+}
+
+static const struct kernels *kernels(int32_t type) { return levels[engine_get_isa()].kernels[type]; }
+
+int64_t engine_conv2d_workspace(const engine_conv2d *conv, int32_t direction) {
+    return kernels(conv->type)->conv2d_workspace(conv, direction);
+}
+
+void engine_conv2d_forward(const engine_conv2d *conv, const void *x, const void *weight, const void *bias, void *y,
+                           void *workspace) {
+    kernels(conv->type)->conv2d_forward(conv, x, weight, bias, y, workspace);
+}
+
+void engine_conv2d_backward_data(const engine_conv2d *conv, const void *dy, const void *weight, void *dx, void *workspace) {
+    kernels(conv->type)->conv2d_backward_data(conv, dy, weight, dx, workspace);
+}
+
+void engine_conv2d_backward_weight(const engine_conv2d *conv, const void *dy, const void *x, void *dweight, void *workspace) {
+    kernels(conv->type)->conv2d_backward_weight(conv, dy, x, dweight, workspace);
+}

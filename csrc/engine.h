@@ -1,0 +1,32 @@
+/* Every function that engine._native exports.  The Python module is generated from this file: plain C declarations only.
+   Shapes and strides count elements, strides may be any (zero and negative too), axes are n c h w and oc ic/g kh kw.
+   Nothing here validates: engine/_check.py has done so. */
+#ifndef ENGINE_H
+#define ENGINE_H
+#include <stdint.h>
+
+enum engine_type { ENGINE_F32, ENGINE_F64, ENGINE_I32, ENGINE_I64, ENGINE_TYPES };
+enum engine_direction { ENGINE_FORWARD, ENGINE_BACKWARD_DATA, ENGINE_BACKWARD_WEIGHT };
+enum engine_algorithm { ENGINE_DIRECT, ENGINE_IM2COL };
+
+typedef struct {
+    int64_t n, g, ic, ih, iw, oc, oh, ow, kh, kw; /* ic and oc count all groups together */
+    int64_t stride_h, stride_w, pad_t, pad_l, dil_h, dil_w;
+    int64_t x_stride[4], weight_stride[4], y_stride[4];
+    int32_t type, algorithm, relu, threads; /* threads: how many this call may use, the caller included */
+} engine_conv2d;
+
+/* bytes of scratch memory, aligned to 64, that the call below needs under the current level */
+int64_t engine_conv2d_workspace(const engine_conv2d *conv, int32_t direction);
+void engine_conv2d_forward(const engine_conv2d *conv, const void *x, const void *weight, const void *bias, void *y,
+                           void *workspace);
+void engine_conv2d_backward_data(const engine_conv2d *conv, const void *dy, const void *weight, void *dx, void *workspace);
+void engine_conv2d_backward_weight(const engine_conv2d *conv, const void *dy, const void *x, void *dweight, void *workspace);
+
+/* instruction-set levels: 0 is the weakest; only those below engine_isa_count() run on this processor */
+int32_t engine_isa_count(void);
+const char *engine_isa_name(int32_t level);
+int32_t engine_get_isa(void);
+void engine_set_isa(int32_t level);
+
+#endif

@@ -1,0 +1,14 @@
+/* What one level offers for one element type; dispatch.c picks the table. */
+#ifndef ENGINE_KERNELS_H
+#define ENGINE_KERNELS_H
+
+#include "engine.h"
+
+struct kernels {
+    int64_t (*conv2d_workspace)(const engine_conv2d *, int32_t direction);
+    void (*conv2d_forward)(const engine_conv2d *, const void *x, const void *weight, const void *bias, void *y, void *);
+    void (*conv2d_backward_data)(const engine_conv2d *, const void *dy, const void *weight, void *dx, void *);
+    void (*conv2d_backward_weight)(const engine_conv2d *, const void *dy, const void *x, void *dweight, void *);
+};
+
+#endif

@@ -1,0 +1,2 @@
+/* Any processor: 16-byte vectors as the compiler makes them. */
+#include "baseline.h"

@@ -1,0 +1,122 @@
+/* The vector type of this translation unit, which is compiled once per level (ENGINE_ISA) and element type (ENGINE_ELEM).
+   Arithmetic is written with the operators of GCC's and Clang's vector extension; only what they lack is defined here. */
+#ifndef ENGINE_SIMD_VEC_H
+#define ENGINE_SIMD_VEC_H
+
+#include <stdint.h>
+#include <string.h>
+
+#define JOIN3_(a, b, c) a##_##b##_##c
+#define JOIN3(a, b, c) JOIN3_(a, b, c)
+#define NAME(symbol) JOIN3(symbol, ENGINE_ISA, ENGINE_ELEM)
+
+#define QUOTE_(x) #x
+#define QUOTE(x) QUOTE_(x)
+#define LEVEL_HEADER_(isa) QUOTE(isa.h)
+#define LEVEL_HEADER LEVEL_HEADER_(ENGINE_ISA)
+#include LEVEL_HEADER
+
+/* Integers are unsigned inside: overflow wraps by definition, and sums are exact modulo 2^bits either way. */
+#define ELEM_f32 1
+#define ELEM_f64 2
+#define ELEM_i32 3
+#define ELEM_i64 4
+#define ELEM_CODE_(e) ELEM_##e
+#define ELEM_CODE(e) ELEM_CODE_(e)
+#if ELEM_CODE(ENGINE_ELEM) == ELEM_f32
+typedef float elem;
+typedef float compare;
+typedef uint32_t bits;
+#define ELEM_BYTES 4
+#elif ELEM_CODE(ENGINE_ELEM) == ELEM_f64
+typedef double elem;
+typedef double compare;
+typedef uint64_t bits;
+#define ELEM_BYTES 8
+#elif ELEM_CODE(ENGINE_ELEM) == ELEM_i32
+typedef uint32_t elem;
+typedef int32_t compare; /* the type whose order `elem` has */
+typedef uint32_t bits;
+#define ELEM_BYTES 4
+#else
+typedef uint64_t elem;
+typedef int64_t compare;
+typedef uint64_t bits;
+#define ELEM_BYTES 8
+#endif
+
+#define LANES (VEC_BYTES / ELEM_BYTES)
+#define INLINE static inline __attribute__((always_inline))
+
+typedef elem vec __attribute__((vector_size(VEC_BYTES)));
+typedef elem vec_in_memory __attribute__((vector_size(VEC_BYTES), aligned(ELEM_BYTES), may_alias));
+typedef compare vec_compare __attribute__((vector_size(VEC_BYTES)));
+typedef bits vec_bits __attribute__((vector_size(VEC_BYTES)));
+
+INLINE vec vec_load(const elem *p) { return *(const vec_in_memory *)p; }
+INLINE void vec_store(elem *p, vec v) { *(vec_in_memory *)p = v; }
+INLINE vec vec_splat(elem s) { return s - (vec){0}; }
+
+/* max(v, 0) that lets NaN through */
+INLINE vec vec_relu(vec v) {
+    vec_bits negative = (vec_bits)((vec_compare)v < (vec_compare){0});
+    return (vec)((vec_bits)v & ~negative);
+}
+
+INLINE vec vec_load_first(const elem *p, int64_t count) {
+    elem lane[LANES] = {0};
+    memcpy(lane, p, (size_t)count * sizeof(elem));
+    return vec_load(lane);
+}
+INLINE void vec_store_first(elem *p, vec v, int64_t count) {
+    elem lane[LANES];
+    vec_store(lane, v);
+    memcpy(p, lane, (size_t)count * sizeof(elem));
+}
+
+/* a0 b0 a1 b1 ... from the lower, or the upper, halves of a and b */
+#if LANES == 16
+#define vec_zip_low(a, b) __builtin_shufflevector(a, b, 0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23)
+#define vec_zip_high(a, b) __builtin_shufflevector(a, b, 8, 24, 9, 25, 10, 26, 11, 27, 12, 28, 13, 29, 14, 30, 15, 31)
+#elif LANES == 8
+#define vec_zip_low(a, b) __builtin_shufflevector(a, b, 0, 8, 1, 9, 2, 10, 3, 11)
+#define vec_zip_high(a, b) __builtin_shufflevector(a, b, 4, 12, 5, 13, 6, 14, 7, 15)
+#elif LANES == 4
+#define vec_zip_low(a, b) __builtin_shufflevector(a, b, 0, 4, 1, 5)
+#define vec_zip_high(a, b) __builtin_shufflevector(a, b, 2, 6, 3, 7)
+#else
+#define vec_zip_low(a, b) __builtin_shufflevector(a, b, 0, 2)
+#define vec_zip_high(a, b) __builtin_shufflevector(a, b, 1, 3)
+#endif
+
+/* a0 a2 a4 ... b0 b2 ..., and the odd ones: takes a pair of vectors at stride 2 apart */
+#if LANES == 16
+#define vec_even(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
+#define vec_odd(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
+#elif LANES == 8
+#define vec_even(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
+#define vec_odd(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15)
+#elif LANES == 4
+#define vec_even(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6)
+#define vec_odd(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7)
+#else
+#define vec_even(a, b) __builtin_shufflevector(a, b, 0, 2)
+#define vec_odd(a, b) __builtin_shufflevector(a, b, 1, 3)
+#endif
+
+/* Transpose a square of LANES x LANES in registers: log2(LANES) rounds, each of which zips row i with row i + LANES/2. */
+INLINE void vec_transpose(vec row[LANES]) {
+#pragma GCC unroll 4
+    for (int round = 1; round < LANES; round *= 2) {
+        vec next[LANES];
+#pragma GCC unroll 8
+        for (int i = 0; i < LANES / 2; i++) {
+            next[2 * i] = vec_zip_low(row[i], row[i + LANES / 2]);
+            next[2 * i + 1] = vec_zip_high(row[i], row[i + LANES / 2]);
+        }
+#pragma GCC unroll 16
+        for (int i = 0; i < LANES; i++) row[i] = next[i];
+    }
+}
+
+#endif

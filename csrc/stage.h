@@ -1,0 +1,16 @@
+/* Copying a window of a source plane set into zero-padded scratch memory, where tiles can read without bounds checks. */
+#ifndef ENGINE_STAGE_H
+#define ENGINE_STAGE_H
+
+#include "vec.h"
+
+/* A window of `channels` planes: rows [h0, h0+rows), columns [w0, w0+cols) of planes sh x sw; parts outside are zero. */
+struct window {
+    int64_t channels, sh, sw, h0, w0, rows, cols;
+    int64_t stride_c, stride_h, stride_w; /* of the source */
+    int64_t pitch_c, pitch_h, pitch_w;    /* of the copy: pitch_w is 1 (planes) or at least `channels` (channels last) */
+};
+
+void NAME(stage)(const struct window *w, const elem *source, elem *copy);
+
+#endif

@@ -1,0 +1,134 @@
+/* The pool: started at first use, asleep while idle, gone after fork.
+
+   The caller works too and hands out tasks through one atomic counter.  A call that finds the pool busy with another
+   Python thread's call runs on its own thread alone: nobody waits for somebody else's convolution. */
+#include "thread.h"
+
+#include <stdatomic.h>
+
+#if defined(_WIN32)
+
+void engine_parallel(int64_t threads, int64_t tasks, void (*body)(void *, int64_t, int64_t), void *context) {
+    (void)threads;
+    for (int64_t task = 0; task < tasks; task++) body(context, task, 0);
+}
+
+#else
+
+#include <pthread.h>
+#include <sched.h>
+
+enum { MAX_THREADS = 256, SPINS = 2000 };
+
+static pthread_mutex_t callers = PTHREAD_MUTEX_INITIALIZER; /* held by the call that owns the pool */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;    /* guards the sleep below */
+static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
+static pthread_cond_t done = PTHREAD_COND_INITIALIZER;
+
+static int64_t started;               /* helpers alive, all others than the callers; the owner of the pool writes it */
+static _Atomic uint64_t generation;   /* counts jobs; a helper runs each job at most once */
+static _Atomic int64_t running;       /* helpers that have not yet finished the current job */
+static uint64_t born[MAX_THREADS];    /* the generation at which each helper was started: jobs before it are not its own */
+
+static struct {
+    void (*body)(void *, int64_t, int64_t);
+    void *context;
+    int64_t tasks;
+    int64_t helpers; /* helpers 1..helpers take part */
+    _Atomic int64_t next;
+} job;
+
+static inline void relax(void) {
+#if defined(__x86_64__) || defined(__i386__)
+    __builtin_ia32_pause();
+#elif defined(__aarch64__)
+    __asm__ volatile("yield");
+#endif
+}
+
+static void work(int64_t worker) {
+    int64_t task;
+    while ((task = atomic_fetch_add_explicit(&job.next, 1, memory_order_relaxed)) < job.tasks)
+        job.body(job.context, task, worker);
+}
+
+static void *helper(void *argument) {
+    int64_t worker = (int64_t)(intptr_t)argument;
+    uint64_t seen = born[worker];
+    for (;;) {
+        /* a short spin catches the next layer of a network, then sleep until somebody calls */
+        for (int spin = 0; spin < SPINS && atomic_load_explicit(&generation, memory_order_acquire) == seen; spin++) relax();
+        if (atomic_load_explicit(&generation, memory_order_acquire) == seen) {
+            pthread_mutex_lock(&lock);
+            while (atomic_load_explicit(&generation, memory_order_acquire) == seen) pthread_cond_wait(&wake, &lock);
+            pthread_mutex_unlock(&lock);
+        }
+        seen = atomic_load_explicit(&generation, memory_order_acquire);
+        if (worker <= job.helpers) work(worker);
+        if (atomic_fetch_sub_explicit(&running, 1, memory_order_acq_rel) == 1) {
+            pthread_mutex_lock(&lock);
+            pthread_cond_signal(&done);
+            pthread_mutex_unlock(&lock);
+        }
+    }
+    return NULL;
+}
+
+/* A child has none of its parent's threads: begin anew there, with every lock free. */
+static void forget(void) {
+    pthread_mutex_init(&callers, NULL);
+    pthread_mutex_init(&lock, NULL);
+    pthread_cond_init(&wake, NULL);
+    pthread_cond_init(&done, NULL);
+    started = 0;
+    atomic_store(&running, 0);
+    atomic_store(&generation, 0);
+}
+
+static void start(int64_t wanted) {
+    static int registered;
+    if (!registered) registered = !pthread_atfork(NULL, NULL, forget);
+    while (started < wanted) {
+        pthread_t thread;
+        pthread_attr_t attributes;
+        pthread_attr_init(&attributes);
+        pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
+        born[started + 1] = atomic_load(&generation);
+        int failed = pthread_create(&thread, &attributes, helper, (void *)(intptr_t)(started + 1));
+        pthread_attr_destroy(&attributes);
+        if (failed) return; /* fewer threads than asked for is slower, not wrong */
+        started++;
+    }
+}
+
+void engine_parallel(int64_t threads, int64_t tasks, void (*body)(void *, int64_t, int64_t), void *context) {
+    if (threads > tasks) threads = tasks;
+    if (threads > MAX_THREADS) threads = MAX_THREADS;
+    if (threads < 2 || pthread_mutex_trylock(&callers)) {
+        for (int64_t task = 0; task < tasks; task++) body(context, task, 0);
+        return;
+    }
+    start(threads - 1);
+    job.body = body;
+    job.context = context;
+    job.tasks = tasks;
+    job.helpers = threads - 1;
+    atomic_store_explicit(&job.next, 0, memory_order_relaxed);
+    atomic_store_explicit(&running, started, memory_order_relaxed);
+    pthread_mutex_lock(&lock);
+    atomic_fetch_add_explicit(&generation, 1, memory_order_release);
+    pthread_cond_broadcast(&wake);
+    pthread_mutex_unlock(&lock);
+
+    work(0);
+
+    for (int spin = 0; spin < SPINS && atomic_load_explicit(&running, memory_order_acquire); spin++) relax();
+    if (atomic_load_explicit(&running, memory_order_acquire)) {
+        pthread_mutex_lock(&lock);
+        while (atomic_load_explicit(&running, memory_order_acquire)) pthread_cond_wait(&done, &lock);
+        pthread_mutex_unlock(&lock);
+    }
+    pthread_mutex_unlock(&callers);
+}
+
+#endif

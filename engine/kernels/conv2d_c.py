@@ -1,0 +1,100 @@
+"""2-D convolution by the C library: fills in its argument block and calls it.
+
+The C kernels know float32, float64 and 32- and 64-bit integers.  Smaller types are widened for
+the call: 16-bit floats to float32, small integers to int32, whose sums wrap to the right bits.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine import _config, _memory
+from engine._library import ffi, lib
+
+ALGORITHMS = ("direct", "im2col")
+
+_ALGORITHM = {"direct": lib.ENGINE_DIRECT, "im2col": lib.ENGINE_IM2COL}
+_TYPE = {"float32": lib.ENGINE_F32, "float64": lib.ENGINE_F64,
+         "int32": lib.ENGINE_I32, "int64": lib.ENGINE_I64}
+
+
+def refusal(problem, direction, algorithm):
+    if algorithm not in ALGORITHMS:
+        return f"there is no {algorithm} kernel"
+    return None
+
+
+def forward(problem, algorithm, x, weight, bias, y):
+    wide = _compute_dtype(problem.dtype)
+    x, weight, out = x.astype(wide, copy=False), weight.astype(wide, copy=False), _output(y, wide)
+    bias = None if bias is None else bias.astype(wide, copy=False)
+    relu = problem.activation == "relu"
+    in_c = relu and problem.dtype == wide  # a narrow result must wrap before its sign is asked
+    p = _describe(problem, algorithm, x, weight, out, relu=in_c)
+    scratch = _memory.workspace(lib.engine_conv2d_workspace(p, lib.ENGINE_FORWARD))
+    lib.engine_conv2d_forward(p, _pointer(x), _pointer(weight), _pointer(bias), _pointer(out),
+                              _pointer(scratch))
+    _deliver(out, y)
+    if relu and not in_c:
+        np.maximum(y, 0, out=y)
+
+
+def backward_data(problem, algorithm, dy, weight, dx):
+    wide = _compute_dtype(problem.dtype)
+    dy, weight, out = dy.astype(wide, copy=False), weight.astype(wide, copy=False), _output(dx, wide)
+    p = _describe(problem, algorithm, out, weight, dy)
+    scratch = _memory.workspace(lib.engine_conv2d_workspace(p, lib.ENGINE_BACKWARD_DATA))
+    lib.engine_conv2d_backward_data(p, _pointer(dy), _pointer(weight), _pointer(out),
+                                    _pointer(scratch))
+    _deliver(out, dx)
+
+
+def backward_weight(problem, algorithm, dy, x, dweight):
+    wide = _compute_dtype(problem.dtype)
+    dy, x, out = dy.astype(wide, copy=False), x.astype(wide, copy=False), _output(dweight, wide)
+    p = _describe(problem, algorithm, x, out, dy)
+    scratch = _memory.workspace(lib.engine_conv2d_workspace(p, lib.ENGINE_BACKWARD_WEIGHT))
+    lib.engine_conv2d_backward_weight(p, _pointer(dy), _pointer(x), _pointer(out),
+                                      _pointer(scratch))
+    _deliver(out, dweight)
+
+
+def backward_bias(problem, dy, dbias):
+    dbias[...] = dy.sum(axis=(0, 2, 3), dtype=problem.acc_dtype).astype(problem.dtype, copy=False)
+
+
+def _compute_dtype(dtype):
+    """The dtype the C kernels work in; unsigned integers count as signed ones of their size."""
+    if dtype.kind in "iu":
+        return np.dtype(np.int64 if dtype.itemsize == 8 else np.int32)
+    return np.dtype(np.float64 if dtype.itemsize == 8 else np.float32)
+
+
+def _output(array, wide):
+    """``array`` itself, or a wide stand-in of its memory order."""
+    return array if array.dtype == wide else np.empty_like(array, dtype=wide)
+
+
+def _deliver(out, array):
+    if out is not array:
+        array[...] = out.astype(array.dtype)
+
+
+def _describe(problem, algorithm, x, weight, y, relu=False):
+    item = x.itemsize
+    return ffi.new("engine_conv2d *", {
+        "n": problem.n, "g": problem.g, "ic": problem.ic, "ih": problem.ih, "iw": problem.iw,
+        "oc": problem.oc, "oh": problem.oh, "ow": problem.ow, "kh": problem.kh, "kw": problem.kw,
+        "stride_h": problem.stride_h, "stride_w": problem.stride_w,
+        "pad_t": problem.pad_t, "pad_l": problem.pad_l,
+        "dil_h": problem.dil_h, "dil_w": problem.dil_w,
+        "x_stride": [s // item for s in x.strides],
+        "weight_stride": [s // item for s in weight.strides],
+        "y_stride": [s // item for s in y.strides],
+        "type": _TYPE[x.dtype.name], "algorithm": _ALGORITHM[algorithm], "relu": relu,
+        "threads": _config.num_threads(),
+    })
+
+
+def _pointer(array):
+    return ffi.NULL if array is None else ffi.cast("void *", array.__array_interface__["data"][0])
