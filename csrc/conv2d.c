@@ -1,7 +1,12 @@
 /* Convolution forward and backward data, both as correlations; backward weight is in conv2d_weight.c. */
 #include "conv2d.h"
 #include "arena.h"
-#include "correlate.h"
+#include "narrow.h"
+
+#include <stdlib.h>
+
+/* im2col asks for patches, which only the dense kernel makes */
+static int narrow(const struct correlation *c) { return !c->im2col && NAME(narrow_suits)(c); }
 
 static struct correlation forward(const engine_conv2d *p) {
     struct correlation c = {
@@ -21,7 +26,11 @@ static struct correlation forward(const engine_conv2d *p) {
 void NAME(conv2d_forward)(const engine_conv2d *p, const void *x, const void *weight, const void *bias, void *y,
                           void *workspace) {
     struct correlation c = forward(p);
-    NAME(correlate)(&c, x, weight, bias, y, workspace);
+    struct narrow_phase whole = {.c = c};
+    if (narrow(&c))
+        NAME(narrow)(1, &whole, x, weight, bias, y, workspace);
+    else
+        NAME(correlate)(&c, x, weight, bias, y, workspace);
 }
 
 /* One axis of one phase of backward data: the input positions `phase`, phase + stride, ... and the taps that reach them.
@@ -43,7 +52,7 @@ static struct phase phase_of(int64_t phase, int64_t size, int64_t k, int64_t str
     return f;
 }
 
-static struct correlation backward_data_phase(const engine_conv2d *p, int64_t phase_h, int64_t phase_w, int64_t *weight_offset) {
+static struct narrow_phase backward_data_phase(const engine_conv2d *p, int64_t phase_h, int64_t phase_w) {
     struct phase h = phase_of(phase_h, p->ih, p->kh, p->stride_h, p->pad_t, p->dil_h);
     struct phase w = phase_of(phase_w, p->iw, p->kw, p->stride_w, p->pad_l, p->dil_w);
     int no_taps = h.taps == 0 || w.taps == 0;
@@ -60,32 +69,52 @@ static struct correlation backward_data_phase(const engine_conv2d *p, int64_t ph
     memcpy(c.d_stride, p->x_stride, sizeof c.d_stride);
     c.d_stride[2] *= p->stride_h;
     c.d_stride[3] *= p->stride_w;
-    *weight_offset = h.last * p->weight_stride[2] + w.last * p->weight_stride[3];
-    return c;
+    return (struct narrow_phase){.c = c, .weight_offset = h.last * p->weight_stride[2] + w.last * p->weight_stride[3],
+                                 .dest_offset = phase_h * p->x_stride[2] + phase_w * p->x_stride[3]};
+}
+
+/* All phases, at the front of the workspace; returns how many. */
+static int64_t backward_data_phases(const engine_conv2d *p, struct narrow_phase *phase) {
+    int64_t count = 0;
+    for (int64_t h = 0; h < min64(p->stride_h, p->ih); h++)
+        for (int64_t w = 0; w < min64(p->stride_w, p->iw); w++) phase[count++] = backward_data_phase(p, h, w);
+    return count;
+}
+
+static int64_t phases_bytes(const engine_conv2d *p) {
+    int64_t bytes = min64(p->stride_h, p->ih) * min64(p->stride_w, p->iw) * (int64_t)sizeof(struct narrow_phase);
+    return ceil_div(bytes, 64) * 64;
 }
 
 void NAME(conv2d_backward_data)(const engine_conv2d *p, const void *dy, const void *weight, void *dx, void *workspace) {
-    for (int64_t h = 0; h < min64(p->stride_h, p->ih); h++)
-        for (int64_t w = 0; w < min64(p->stride_w, p->iw); w++) {
-            int64_t weight_offset;
-            struct correlation c = backward_data_phase(p, h, w, &weight_offset);
-            NAME(correlate)(&c, dy, (const elem *)weight + weight_offset, NULL,
-                            (elem *)dx + h * p->x_stride[2] + w * p->x_stride[3], workspace);
-        }
+    struct narrow_phase *phase = workspace;
+    int64_t phases = backward_data_phases(p, phase);
+    void *rest = (char *)workspace + phases_bytes(p);
+    if (narrow(&phase->c)) {
+        NAME(narrow)(phases, phase, dy, weight, NULL, dx, rest);
+        return;
+    }
+    for (int64_t f = 0; f < phases; f++)
+        NAME(correlate)(&phase[f].c, dy, (const elem *)weight + phase[f].weight_offset, NULL,
+                        (elem *)dx + phase[f].dest_offset, rest);
+}
+
+static int64_t backward_data_workspace(const engine_conv2d *p) {
+    struct narrow_phase *phase = calloc(1, (size_t)phases_bytes(p));
+    if (!phase) return -1;
+    int64_t phases = backward_data_phases(p, phase), most = 0;
+    if (narrow(&phase->c))
+        most = NAME(narrow_workspace)(phases, phase);
+    else
+        for (int64_t f = 0; f < phases; f++) most = max64(most, NAME(correlate_workspace)(&phase[f].c));
+    free(phase);
+    return phases_bytes(p) + most;
 }
 
 int64_t NAME(conv2d_workspace)(const engine_conv2d *p, int32_t direction) {
     if (direction == ENGINE_BACKWARD_WEIGHT) return NAME(conv2d_backward_weight_workspace)(p);
-    int64_t most = 0;
-    if (direction == ENGINE_FORWARD) {
-        struct correlation c = forward(p);
-        return NAME(correlate_workspace)(&c);
-    }
-    for (int64_t h = 0; h < min64(p->stride_h, p->ih); h++)
-        for (int64_t w = 0; w < min64(p->stride_w, p->iw); w++) {
-            int64_t weight_offset;
-            struct correlation c = backward_data_phase(p, h, w, &weight_offset);
-            most = max64(most, NAME(correlate_workspace)(&c));
-        }
-    return most;
+    if (direction == ENGINE_BACKWARD_DATA) return backward_data_workspace(p);
+    struct correlation c = forward(p);
+    struct narrow_phase whole = {.c = c};
+    return narrow(&c) ? NAME(narrow_workspace)(1, &whole) : NAME(correlate_workspace)(&c);
 }

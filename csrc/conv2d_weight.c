@@ -157,7 +157,7 @@ static void weight_task(void *context, int64_t task, int64_t worker) {
         const elem *source = job->x + image * p->x_stride[0] + (group * ic + c0) * p->x_stride[1];
         if (b->staged) {
             struct window window = {.channels = channels, .sh = p->ih, .sw = p->iw, .h0 = h0, .w0 = w0,
-                                    .rows = b->src_rows, .cols = b->src_cols,
+                                    .rows = b->src_rows, .cols = b->src_cols, .step_h = 1, .step_w = 1,
                                     .stride_c = p->x_stride[1], .stride_h = p->x_stride[2], .stride_w = p->x_stride[3],
                                     .pitch_c = b->pitch_c, .pitch_h = b->pitch_h, .pitch_w = b->pitch_w};
             NAME(stage)(&window, source, w->strip);

@@ -280,7 +280,7 @@ static void strip_task(void *context, int64_t task, int64_t worker) {
     const elem *source = job->source + image * c->s_stride[0] + group * c->sc * c->s_stride[1];
     if (b->staged) {
         struct window window = {.channels = c->sc, .sh = c->sh, .sw = c->sw, .h0 = h0, .w0 = w0,
-                                .rows = b->src_rows, .cols = b->src_cols,
+                                .rows = b->src_rows, .cols = b->src_cols, .step_h = 1, .step_w = 1,
                                 .stride_c = c->s_stride[1], .stride_h = c->s_stride[2], .stride_w = c->s_stride[3],
                                 .pitch_c = b->pitch_c, .pitch_h = b->pitch_h, .pitch_w = b->pitch_w};
         NAME(stage)(&window, source, w->strip);

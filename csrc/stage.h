@@ -4,9 +4,10 @@
 
 #include "vec.h"
 
-/* A window of `channels` planes: rows [h0, h0+rows), columns [w0, w0+cols) of planes sh x sw; parts outside are zero. */
+/* A window of `channels` planes of sh x sw: row r is the source's h0 + r*step_h, column q its w0 + q*step_w; what lies
+   outside is zero. */
 struct window {
-    int64_t channels, sh, sw, h0, w0, rows, cols;
+    int64_t channels, sh, sw, h0, w0, rows, cols, step_h, step_w;
     int64_t stride_c, stride_h, stride_w; /* of the source */
     int64_t pitch_c, pitch_h, pitch_w;    /* of the copy: pitch_w is 1 (planes) or at least `channels` (channels last) */
 };

@@ -5,3 +5,4 @@
 #define TILE_ROWS_3 4
 #define TILE_ROWS_4 3
 #define TILE_VECS 2
+#define VEC_REGISTERS 15 /* of which at most so many are used */

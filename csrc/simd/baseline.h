@@ -5,3 +5,4 @@
 #define TILE_ROWS_3 3
 #define TILE_ROWS_4 2
 #define TILE_VECS 2 /* widest tile that is used */
+#define VEC_REGISTERS 15 /* of which at most so many are used */

@@ -5,3 +5,4 @@
 #define TILE_ROWS_3 8
 #define TILE_ROWS_4 6
 #define TILE_VECS 4
+#define VEC_REGISTERS 29 /* of which at most so many are used */
