@@ -1,0 +1,56 @@
+"""The settings in force: threads, the backend, and the ENGINE_* environment variables.
+
+ENGINE_BACKEND, ENGINE_NUM_THREADS and ENGINE_VERBOSE are read once, when `engine` is imported;
+ENGINE_ISA is read by the C library, ENGINE_WORKSPACE_LIMIT whenever memory is asked for.
+"""
+
+from __future__ import annotations
+
+import os
+from contextvars import ContextVar
+from typing import NamedTuple
+
+from engine import _check
+from engine.kernels import BACKENDS
+
+
+class Mode(NamedTuple):
+    """How calls of this context are carried out."""
+
+    backend: str | None = None  # the only backend allowed, or None for the best that can
+    record: list | None = None  # explain() collects here what would run, and nothing runs
+
+
+def _available_cpus() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _threads_from_environment() -> int:
+    text = os.environ.get("ENGINE_NUM_THREADS", "").strip()
+    if not text:
+        return _available_cpus()
+    return _check.environment("ENGINE_NUM_THREADS", text, text.isdecimal() and int(text),
+                              "a positive integer")
+
+
+def _mode_from_environment() -> Mode:
+    name = os.environ.get("ENGINE_BACKEND", "").strip() or None
+    return Mode(name and _check.environment("ENGINE_BACKEND", name, name in BACKENDS and name,
+                                            f"one of {', '.join(BACKENDS)}"))
+
+
+verbose = os.environ.get("ENGINE_VERBOSE", "").strip() not in ("", "0")
+mode: ContextVar[Mode] = ContextVar("engine_mode", default=_mode_from_environment())
+
+default_threads = _threads_from_environment()
+context_threads: ContextVar[int | None] = ContextVar("engine_threads", default=None)
+
+
+def num_threads() -> int:
+    """How many threads one call may use in this context."""
+    return context_threads.get() or default_threads
+
+
+get_num_threads = num_threads

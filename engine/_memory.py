@@ -1,0 +1,166 @@
+"""Outputs and scratch: large buffers are reused once no array refers to them any more.
+
+The first write to fresh memory costs a page fault for every 4 KiB, which for a large output can
+take longer than its computation.  So outputs of 1 MiB and more are views of buffers that a pool
+keeps; a buffer is handed out again only when the pool holds the last reference to it.  NumPy
+keeps the buffer of a view as its ``base``, so as long as the output or any view of it lives, the
+buffer has a second reference.  The pool never keeps more than was in use at one time, and at most
+`CAP` bytes.
+"""
+
+from __future__ import annotations
+
+import mmap
+import os
+import sys
+import threading
+from functools import cache
+
+import numpy as np
+
+from engine import _check
+from engine._problem import empty
+
+POOLED = 1 << 20  # bytes from which an array comes from the pool
+HUGE_PAGE = 1 << 21
+ALIGNMENT = 64
+
+
+def empty_output(shape: tuple[int, int, int, int], dtype: np.dtype, order: str) -> np.ndarray:
+    """A new (n, c, h, w) array with its memory in `order`, "nchw" or "nhwc"."""
+    n, c, h, w = shape
+    nbytes = n * c * h * w * dtype.itemsize
+    if nbytes < POOLED:
+        return empty(shape, dtype, order)
+    buffer = _pool.take(nbytes, "an output")[:nbytes].view(dtype)
+    if order == "nhwc":
+        return buffer.reshape(n, h, w, c).transpose(0, 3, 1, 2)
+    return buffer.reshape(shape)
+
+
+def workspace(nbytes: int) -> np.ndarray:
+    """Scratch of `nbytes` bytes, 64-byte aligned, free again when the caller drops it.
+
+    Raises
+    ------
+    MemoryError
+        If that is more than ENGINE_WORKSPACE_LIMIT allows.
+    """
+    check_workspace(nbytes)
+    if nbytes >= POOLED:
+        return _pool.take(nbytes, "scratch")[:nbytes]
+    raw = np.empty(nbytes + ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % ALIGNMENT
+    return raw[start : start + nbytes]
+
+
+def check_workspace(nbytes: int) -> None:
+    """Raise MemoryError for scratch of more bytes than ENGINE_WORKSPACE_LIMIT."""
+    limit = workspace_limit()
+    if limit is not None and nbytes > limit:
+        raise _check.too_large("scratch", nbytes, limit, "ENGINE_WORKSPACE_LIMIT")
+
+
+def workspace_limit() -> int | None:
+    """ENGINE_WORKSPACE_LIMIT in bytes ("512M", "2GiB" or a plain number), None without one."""
+    text = os.environ.get("ENGINE_WORKSPACE_LIMIT", "").strip()
+    return _bytes(text) if text else None
+
+
+@cache
+def _bytes(text: str) -> int:
+    number = text.upper().removesuffix("B").removesuffix("I")
+    power = "KMGT".find(number[-1:]) + 1 if number else 0
+    digits = number[:-1] if power else number
+    value = digits.isdecimal() and int(digits) << (10 * power)
+    return _check.environment("ENGINE_WORKSPACE_LIMIT", text, value,
+                              "a number of bytes, as 2000000, 512M or 2GiB")
+
+
+@cache
+def _physical_memory() -> int:
+    try:
+        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):
+        return 1 << 62
+
+
+class _Pool:
+    """Buffers of at least POOLED bytes, those in use and those free to be used again."""
+
+    def __init__(self):
+        self.cap = min(1 << 30, _physical_memory() // 4)
+        self.lock = threading.Lock()
+        self.buffers: list[np.ndarray] = []  # most recently taken last
+        self.most_in_use = 0
+
+    def take(self, nbytes: int, what: str) -> np.ndarray:
+        """A buffer of `nbytes` or somewhat more that nothing else refers to."""
+        if nbytes > _physical_memory():
+            raise _check.too_large(what, nbytes, _physical_memory(), "the memory of this machine")
+        if not _exact_reference_counts():
+            return _allocate(nbytes)
+        with self.lock:
+            place = self._best_fit(nbytes)
+            if place is None:
+                buffer = self._add(nbytes)
+            else:
+                buffer = self.buffers.pop(place)
+                self.buffers.append(buffer)
+        return buffer
+
+    def _best_fit(self, nbytes: int) -> int | None:
+        """The place of the smallest free buffer that holds `nbytes` and is not 4 times that."""
+        best, best_size = None, 4 * nbytes
+        for place in reversed(range(len(self.buffers))):
+            if nbytes <= self.buffers[place].size < best_size and self._is_free(place):
+                best, best_size = place, self.buffers[place].size
+        return best
+
+    def _is_free(self, place: int) -> bool:
+        return sys.getrefcount(self.buffers[place]) == 2  # the list and the argument
+
+    def _add(self, nbytes: int) -> np.ndarray:
+        """Allocate, and drop free buffers (oldest first) beyond what was ever in use at once."""
+        buffer = _allocate(nbytes)
+        free = [place for place in range(len(self.buffers)) if self._is_free(place)]
+        total = buffer.size + sum(each.size for each in self.buffers)
+        in_use = total - sum(self.buffers[place].size for place in free)
+        self.most_in_use = max(self.most_in_use, in_use)
+        keep = min(self.most_in_use, self.cap, workspace_limit() or self.cap)
+        dropped = []
+        for place in free:
+            if total <= keep:
+                break
+            total -= self.buffers[place].size
+            dropped.append(place)
+        for place in reversed(dropped):
+            del self.buffers[place]
+        if total <= keep:
+            self.buffers.append(buffer)
+        return buffer
+
+
+def _exact_reference_counts() -> bool:
+    """Whether one thread can see that nobody else holds a reference: not without the GIL."""
+    return getattr(sys, "_is_gil_enabled", lambda: True)()
+
+
+def _allocate(nbytes: int) -> np.ndarray:
+    """Fresh pages, huge ones where the system grants them."""
+    if not (hasattr(mmap, "MAP_ANONYMOUS") and hasattr(mmap, "MADV_HUGEPAGE")):
+        return np.empty(nbytes, np.uint8)
+    size = -(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
+    if size >= HUGE_PAGE:
+        size = -(-nbytes // HUGE_PAGE) * HUGE_PAGE
+    try:
+        pages = mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        raise MemoryError(f"engine: {nbytes} bytes cannot be allocated ({error})") from None
+    pages.madvise(mmap.MADV_HUGEPAGE)
+    return np.frombuffer(pages, np.uint8)
+
+
+_pool = _Pool()
+if hasattr(os, "register_at_fork"):  # another thread may hold the lock while this one forks
+    os.register_at_fork(after_in_child=lambda: setattr(_pool, "lock", threading.Lock()))

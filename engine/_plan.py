@@ -1,0 +1,151 @@
+"""Which kernel runs: ordered candidates per operation and direction, each refusal with its reason.
+
+The planner looks at problems, never at data.  A kernel module is imported only when every
+candidate before it has refused, so Numba costs nothing where C runs.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from engine import _check, _config, kernels
+from engine.kernels import BACKENDS
+
+
+class Candidate(NamedTuple):
+    """One way to do a computation; it can be taken if `refusal` is None."""
+
+    backend: str
+    algorithm: str | None
+    refusal: str | None
+
+
+class Run(NamedTuple):
+    """What carried out a call."""
+
+    op: str
+    direction: str
+    backend: str
+    algorithm: str | None
+    isa: str | None  # of the C library; None for the other backends
+
+
+class Plan:
+    """A chosen kernel; calling it runs the kernel on arrays that fit the problem."""
+
+    __slots__ = ("op", "problem", "direction", "backend", "algorithm", "module", "kernel")
+
+    def __init__(self, op, problem, direction, candidate):
+        self.op = op
+        self.problem = problem
+        self.direction = direction
+        self.backend = candidate.backend
+        self.algorithm = candidate.algorithm
+        self.module = kernels.load(op, candidate.backend)
+        fixed = [problem]
+        if candidate.algorithm is not None and direction != "backward_bias":
+            fixed.append(candidate.algorithm)
+        self.kernel = self.reported(functools.partial(getattr(self.module, direction), *fixed))
+
+    def __call__(self, *arrays) -> None:
+        self.kernel(*arrays)
+        _last.plan = self
+
+    def reported(self, kernel: Callable) -> Callable:
+        """`kernel` itself; with ENGINE_VERBOSE=1, one that also writes a line per call."""
+        if not _config.verbose:
+            return kernel
+
+        @functools.wraps(kernel, assigned=())
+        def timed(*arrays):
+            start = time.perf_counter()
+            kernel(*arrays)
+            milliseconds = 1e3 * (time.perf_counter() - start)
+            name = "/".join(filter(None, (self.backend, self.algorithm)))
+            print(f"engine: {self.problem} {self.direction} {name} {milliseconds:.3f} ms",
+                  file=sys.stderr)
+
+        return timed
+
+
+_last = threading.local()
+
+
+def last_run() -> Run | None:
+    """What carried out the last kernel of this thread."""
+    plan = getattr(_last, "plan", None)
+    if plan is None:
+        return None
+    return Run(plan.op, plan.direction, plan.backend, plan.algorithm, _isa(plan.backend))
+
+
+def _isa(backend: str) -> str | None:
+    if backend != "c":
+        return None
+    from engine import _library
+
+    return _library.get_isa()
+
+
+def candidates(op: str, problem, direction: str, algorithm: str | None = None,
+               backend: str | None = None) -> Iterator[Candidate]:
+    """Every candidate in order of preference, each asked only when its turn comes."""
+    for name in BACKENDS:
+        if backend not in (None, name):
+            yield Candidate(name, algorithm, f'backend="{backend}" was asked for')
+            continue
+        module = kernels.load(op, name)
+        if isinstance(module, str):
+            yield Candidate(name, algorithm, module)
+            continue
+        known = getattr(module, "ALGORITHMS", (None,))  # pooling has one algorithm, without a name
+        for each in known:
+            if algorithm not in (None, each):
+                yield Candidate(name, each, f'algorithm="{algorithm}" was asked for')
+            else:
+                yield Candidate(name, each, _refusal(module, problem, direction, each))
+        if algorithm is not None and algorithm not in known:
+            yield Candidate(name, algorithm, "it has no such algorithm")
+
+
+def _refusal(module, problem, direction: str, algorithm: str | None) -> str | None:
+    if direction == "backward_bias":  # plain sums: whoever can sum the other gradient can
+        direction = "backward_weight"
+    if algorithm is None:
+        return module.refusal(problem, direction)
+    return module.refusal(problem, direction, algorithm)
+
+
+@functools.lru_cache(maxsize=2048)
+def _chosen(op, problem, direction, algorithm, backend) -> Plan:
+    refused = []
+    for candidate in candidates(op, problem, direction, algorithm, backend):
+        if candidate.refusal is None:
+            return Plan(op, problem, direction, candidate)
+        refused.append(candidate)
+    raise _check.refused(problem, direction, refused)
+
+
+def choose(op: str, problem, direction: str, algorithm: str | None = None,
+           backend: str | None = None) -> Plan | Callable:
+    """The first candidate that can do it.
+
+    Inside `explain` the request is noted instead and the answer does nothing when called.
+    """
+    mode = _config.mode.get()
+    backend = backend or mode.backend
+    if mode.record is None:
+        return _chosen(op, problem, direction, algorithm, backend)
+    mode.record.append((op, problem, direction, algorithm, backend))
+    return lambda *arrays: None
+
+
+def clear() -> None:
+    """Forget every choice (for whoever changes what the kernels can do, as tests of ISAs do)."""
+    _chosen.cache_clear()
+    kernels.load.cache_clear()
