@@ -1,0 +1,69 @@
+"""Hypothesis profiles, the --replay option, and the count of generated cases."""
+
+import os
+from collections import Counter
+
+import pytest
+import variants
+from hypothesis import HealthCheck, settings
+
+_common = dict(deadline=None, print_blob=True,
+               suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+settings.register_profile("ci", max_examples=100, **_common)
+settings.register_profile("quick", max_examples=20, **_common)
+settings.register_profile("fuzz", max_examples=2_500, **_common)  # 100,000 over all the variants
+settings.load_profile("ci")
+
+
+def pytest_addoption(parser):
+    parser.addoption("--replay", metavar="LINE",
+                     help="run only this case, as a failing test printed it, on every variant")
+
+
+def pytest_collection_modifyitems(config, items):
+    """With --replay only the replaying tests run, without it all others."""
+    replaying = config.getoption("replay") is not None
+    kept = [item for item in items if item.name.startswith("test_replay") == replaying]
+    config.hook.pytest_deselected(items=[item for item in items if item not in kept])
+    items[:] = kept
+
+
+@pytest.fixture
+def replay(request):
+    """The line given with --replay, for the operation whose tests ask for it."""
+    line = request.config.getoption("replay")
+    op = request.module.OP
+    if line.partition(":")[0].partition("_")[-1] not in (op, "") and op not in line:
+        pytest.skip(f"the line is not of {op}")
+    return line
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _reproducible_threads():
+    """Two threads at least, so that the splitting of work is tested on any machine."""
+    import engine
+
+    if "ENGINE_NUM_THREADS" not in os.environ:
+        engine.set_num_threads(max(2, engine.get_num_threads()))
+
+
+# ---- the count: every process of pytest-xdist has its own, added up where they report to -------
+
+_totals = Counter()
+
+
+def pytest_sessionfinish(session):
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["engine_counts"] = dict(variants.counts)
+    else:
+        _totals.update(variants.counts)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node):
+    _totals.update(getattr(node, "workeroutput", {}).get("engine_counts", {}))
+
+
+def pytest_terminal_summary(terminalreporter):
+    if _totals:
+        terminalreporter.write_line(variants.summary(_totals))

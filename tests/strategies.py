@@ -1,0 +1,219 @@
+"""Hypothesis draws problems: any geometry, dtype and memory, small but across every blocking edge.
+
+A drawn case is one line of text, ``str(problem)`` and what the data is made from; the line is
+what a failing test prints, and ``ConvCase.parse`` and ``PoolCase.parse`` replay it.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from arrays import INPUT_VIEWS, OUTPUT_VIEWS, laid_out, numbers
+from hypothesis import strategies as st
+
+from engine._problem import Conv2dProblem, Pool2dProblem, named_dtype, output_size
+
+CHANNELS = (1, 2, 3, 4, 6, 8, 15, 16, 17, 31, 33, 63, 64, 65, 100, 130)
+WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 14, 15, 16, 17, 28, 31, 32, 33, 48, 64, 65)
+FLOATS = ("float32", "float64", "float16", "bfloat16")
+INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
+DTYPES = ("float32", "float32", "float64", "float64", *FLOATS, *INTEGERS)  # the fast ones oftener
+MAX_MACS = 600_000  # of a drawn convolution, so that a loop nest in Python keeps up
+
+
+class Case:
+    """A problem, the seed of its numbers, and the memory of x, weight, y (or dy) and out=."""
+
+    __slots__ = ()
+
+    def __str__(self):
+        return (f"{self.problem} seed={self.seed} views={','.join(self.views)} "
+                f"{'exact' if self.exact else 'real'}")
+
+    __repr__ = __str__
+
+    def _repr_pretty_(self, printer, cycle):  # what hypothesis prints
+        printer.text(f"{type(self).__name__}.parse({str(self)!r})")
+
+    @classmethod
+    def parse(cls, line):
+        problem, seed, views, exact = line.split()
+        return cls(cls.Problem.parse(problem), int(seed.partition("=")[2]),
+                   tuple(views.partition("=")[2].split(",")), exact == "exact")
+
+    @property
+    def rng(self):
+        return np.random.default_rng(self.seed)
+
+    def array(self, role, shape):
+        """Read-only numbers for the input of that name."""
+        view = self.views[("x", "weight", "y").index(role)]
+        rng = np.random.default_rng([self.seed, *role.encode()])
+        return laid_out(numbers(rng, shape, self.problem.dtype, self.exact), view, rng)
+
+    @property
+    def pads(self):
+        p = self.problem
+        return ((p.pad_t, p.pad_b), (p.pad_l, p.pad_r))
+
+    @property
+    def stride(self):
+        return (self.problem.stride_h, self.problem.stride_w)
+
+    @property
+    def dilation(self):
+        return (self.problem.dil_h, self.problem.dil_w)
+
+
+@dataclass(frozen=True, repr=False)
+class ConvCase(Case):
+    problem: Conv2dProblem
+    seed: int = 0
+    views: tuple[str, ...] = ("nchw", "nchw", "nchw", "none")
+    exact: bool = True
+
+    Problem = Conv2dProblem
+
+    @property
+    def geometry(self):
+        """The keyword arguments of the public functions."""
+        return {"stride": self.stride, "padding": self.pads, "dilation": self.dilation,
+                "groups": self.problem.g}
+
+    @property
+    def naive(self):
+        """The same for tests/naive.py."""
+        return {"stride": self.stride, "pads": self.pads, "dilation": self.dilation,
+                "groups": self.problem.g}
+
+    @property
+    def bias(self):
+        p = self.problem
+        return numbers(self.rng, p.oc, p.dtype, self.exact) if p.bias else None
+
+
+@dataclass(frozen=True, repr=False)
+class PoolCase(Case):
+    problem: Pool2dProblem
+    seed: int = 0
+    views: tuple[str, ...] = ("nchw", "nchw", "nchw", "none")
+    exact: bool = True
+
+    Problem = Pool2dProblem
+
+    @property
+    def ceil_mode(self):
+        """Whether the output is larger than the floor rule says."""
+        p = self.problem
+        floor = [output_size(size, *pads, k, s, d) for size, pads, k, s, d in
+                 zip((p.ih, p.iw), self.pads, self.kernel, self.stride, self.dilation,
+                     strict=True)]
+        return (p.oh, p.ow) != tuple(floor)
+
+    @property
+    def kernel(self):
+        return (self.problem.kh, self.problem.kw)
+
+
+def views():
+    inputs = st.sampled_from(("nchw", "nhwc", *INPUT_VIEWS))
+    return st.tuples(inputs, inputs, inputs, st.sampled_from(("none", "none", *OUTPUT_VIEWS)))
+
+
+def seeds():
+    return st.integers(0, 2**16 - 1)
+
+
+# ---- convolution -------------------------------------------------------------------------------
+
+@st.composite
+def _channels(draw):
+    """(groups, input channels, output channels): dense, grouped or depthwise."""
+    kind = draw(st.sampled_from(("dense", "dense", "dense", "grouped", "depthwise")))
+    if kind == "dense":
+        return 1, draw(st.sampled_from(CHANNELS)), draw(st.sampled_from(CHANNELS))
+    if kind == "grouped":
+        groups = draw(st.integers(2, 5))
+        small = st.sampled_from(CHANNELS[:12])
+        return groups, groups * draw(small), groups * draw(small)
+    channels = draw(st.sampled_from(CHANNELS))
+    return channels, channels, channels * draw(st.sampled_from((1, 1, 2, 3)))
+
+
+@st.composite
+def _axis(draw, kernels, room):
+    """(size, out, kernel, stride, before, after, dilation), the output at most `room` long."""
+    kernel = draw(st.sampled_from(kernels))
+    stride = draw(st.sampled_from((1, 1, 1, 2, 2, 3, 4)))
+    dilation = draw(st.sampled_from((1, 1, 1, 2, 3))) if kernel > 1 else 1
+    span = dilation * (kernel - 1) + 1
+    wanted = draw(st.sampled_from([width for width in WIDTHS if width <= max(1, room)]))
+    before, after = (draw(st.sampled_from((0, 0, kernel // 2, span - 1, span, span + 1)))
+                     for _ in range(2))
+    spare = draw(st.integers(0, stride - 1))
+    size = max(1, (wanted - 1) * stride + span + spare - before - after)
+    out = output_size(size, before, after, kernel, stride, dilation)
+    return size, out, kernel, stride, before, after, dilation
+
+
+@st.composite
+def conv2d_cases(draw, dtypes=DTYPES):
+    g, ic, oc = draw(_channels())
+    n = draw(st.sampled_from((1, 1, 2, 3, 5, 0)))
+    room = max(1, MAX_MACS // max(1, n * oc * (ic // g)))
+    kernels = (1, 2, 3, 3, 3, 4, 5, 7, 11) if room >= 500 else (1, 2, 3, 3, 3)
+    ih, oh, kh, sh, pt, pb, dh = draw(_axis(kernels, min(9, room // 9)))
+    iw, ow, kw, sw, pl, pr, dw = draw(_axis(kernels, min(65, room // (oh * kh * 3))))
+    problem = Conv2dProblem(
+        n=n, g=g, ic=ic, ih=ih, iw=iw, oc=oc, oh=oh, ow=ow, kh=kh, kw=kw, stride_h=sh,
+        stride_w=sw, pad_t=pt, pad_b=_touched(ih, pt, kh, sh, dh, oh), pad_l=pl,
+        pad_r=_touched(iw, pl, kw, sw, dw, ow), dil_h=dh, dil_w=dw,
+        dtype=named_dtype(draw(st.sampled_from(dtypes))), bias=draw(st.booleans()),
+        activation=draw(st.sampled_from((None, None, "relu"))))
+    memory = draw(views())
+    order = "nhwc" if memory[0] == "nhwc" else "nchw"
+    return ConvCase(replace(problem, order=order), draw(seeds()), memory, draw(st.booleans()))
+
+
+def _touched(size, before, kernel, stride, dilation, out):
+    """The trailing padding that the last window reaches."""
+    return max(0, (out - 1) * stride + dilation * (kernel - 1) + 1 - before - size)
+
+
+# ---- pooling -----------------------------------------------------------------------------------
+
+@st.composite
+def _pool_axis(draw, room, ceil_mode):
+    kernel = draw(st.sampled_from((1, 2, 2, 3, 3, 4, 5, 7)))
+    stride = draw(st.sampled_from((1, 2, 2, 3, 4, kernel)))
+    dilation = draw(st.sampled_from((1, 1, 1, 2, 3)))
+    span = dilation * (kernel - 1) + 1
+    most = kernel // 2
+    before, after = (draw(st.integers(0, most)) for _ in range(2))
+    size = max(1, draw(st.sampled_from([w for w in WIDTHS if w <= max(1, room)])),
+               span - before - after)
+    out = output_size(size, before, after, kernel, stride, dilation)
+    if ceil_mode and (out * stride + span <= size + before + after + stride - 1
+                      and out * stride < size + before):
+        out += 1
+    return size, out, kernel, stride, before, after, dilation
+
+
+@st.composite
+def pool2d_cases(draw, kinds=("max", "min", "avg", "lp"), dtypes=DTYPES):
+    kind = draw(st.sampled_from(kinds))
+    c, n = draw(st.sampled_from(CHANNELS)), draw(st.sampled_from((1, 1, 2, 3, 0)))
+    room = max(1, 20_000 // (c * max(1, n)))
+    ceil_mode = draw(st.booleans())
+    ih, oh, kh, sh, pt, pb, dh = draw(_pool_axis(min(12, room), ceil_mode))
+    iw, ow, kw, sw, pl, pr, dw = draw(_pool_axis(min(65, room // ih), ceil_mode))
+    if kind in ("avg", "lp"):
+        dtypes = [name for name in dtypes if name in FLOATS]
+    problem = Pool2dProblem(
+        kind=kind, n=n, c=c, ih=ih, iw=iw, oh=oh, ow=ow, kh=kh, kw=kw, stride_h=sh, stride_w=sw,
+        pad_t=pt, pad_b=pb, pad_l=pl, pad_r=pr, dil_h=dh, dil_w=dw,
+        count_include_pad=draw(st.booleans()) if kind == "avg" else True,
+        p=draw(st.sampled_from((2.0, 1.0, 3.0, 2.5))) if kind == "lp" else 2.0,
+        dtype=named_dtype(draw(st.sampled_from(dtypes))))
+    memory = draw(views())
+    order = "nhwc" if memory[0] == "nhwc" else "nchw"
+    return PoolCase(replace(problem, order=order), draw(seeds()), memory, draw(st.booleans()))

@@ -1,0 +1,340 @@
+"""2-D convolution, all three directions, against the loop nests of naive.py on every variant."""
+
+import ml_dtypes
+import naive
+import numpy as np
+import pytest
+import variants
+from arrays import blank, laid_out, numbers, wrote_outside
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from strategies import ConvCase, conv2d_cases, seeds
+from tolerance import assert_close, assert_equal
+
+import engine
+from engine import _plan
+from engine._problem import Conv2dProblem, memory_order
+
+OP = "conv2d"
+DIRECTIONS = ("forward", "backward_data", "backward_weight")
+
+
+# ---- one case: called, compared ------------------------------------------------------------------
+
+def forward(case, **options):
+    p = case.problem
+    x, weight = case.array("x", p.x_shape), case.array("weight", p.weight_shape)
+    out = None if case.views[3] == "none" else blank(p.y_shape, p.dtype, case.views[3], case.rng)
+    y = engine.conv2d(x, weight, case.bias, activation=p.activation, out=out, **case.geometry,
+                      **options)
+    truth = naive.conv2d(x, weight, case.bias, **case.naive)
+    if p.activation == "relu":
+        truth = np.maximum(truth.astype(p.dtype) if p.dtype.kind in "iu" else truth, 0)
+    if out is None:
+        assert_same_order(y, x)
+        out = y
+    assert y is out
+    compare(y, truth, case, p.ic // p.g * p.kh * p.kw + p.bias,
+            lambda: naive.conv2d(abs(x), abs(weight), abs(case.bias) if p.bias else None,
+                                 **case.naive))
+    if case.views[3] != "none":
+        assert not wrote_outside(out), "memory around the elements of out= was written"
+
+
+def backward_data(case, **options):
+    p = case.problem
+    dy, weight = case.array("y", p.y_shape), case.array("weight", p.weight_shape)
+    dx = engine.conv2d_backward_data(dy, weight, p.x_shape, **case.geometry, **options)
+    assert_same_order(dx, dy)
+    compare(dx, naive.conv2d_backward_data(dy, weight, p.x_shape, **case.naive), case,
+            p.oc // p.g * p.kh * p.kw,
+            lambda: naive.conv2d_backward_data(abs(dy), abs(weight), p.x_shape, **case.naive))
+
+
+def backward_weight(case, **options):
+    p = case.problem
+    dy, x = case.array("y", p.y_shape), case.array("x", p.x_shape)
+    dweight = engine.conv2d_backward_weight(dy, x, p.weight_shape, **case.geometry, **options)
+    compare(dweight, naive.conv2d_backward_weight(dy, x, p.weight_shape, **case.naive), case,
+            p.n * p.oh * p.ow,
+            lambda: naive.conv2d_backward_weight(abs(dy), abs(x), p.weight_shape, **case.naive))
+
+
+RUN = {"forward": forward, "backward_data": backward_data, "backward_weight": backward_weight}
+
+
+def compare(actual, truth, case, terms, magnitude):
+    """Bit for bit where no sum is rounded, else within the tolerance."""
+    assert actual.dtype == case.problem.dtype
+    winograd = _plan.last_run().algorithm == "winograd"
+    if actual.dtype.kind in "iu" or (case.exact and not winograd):
+        assert_equal(actual, truth)
+    elif winograd:
+        largest = magnitude().max(axis=(1, 2, 3), keepdims=True, initial=0)
+        assert_close(actual, truth, largest, terms, "winograd")
+    else:
+        assert_close(actual, truth, magnitude(), terms)
+
+
+def assert_same_order(result, like):
+    """A result is contiguous, and channels-last exactly where the array it came from is."""
+    if like.flags.c_contiguous and result.size > 1:
+        assert result.flags.c_contiguous
+    elif memory_order(like) == "nhwc":
+        assert result.transpose(0, 2, 3, 1).flags.c_contiguous
+
+
+def check(case, variant, direction):
+    """Run one case on one variant, or see that it is refused for the reason it gives."""
+    with variants.level(variant):
+        reason = variants.refusal(variant, OP, case.problem, direction)
+        if reason is not None:
+            variants.counts[variants.REFUSED] += 1
+            with pytest.raises(ValueError) as error:
+                RUN[direction](case, **variant.options)
+            assert reason in str(error.value)
+            return
+        with variants.counted(variant, case):
+            RUN[direction](case, **variant.options)
+            variants.assert_ran(variant, OP, direction)
+
+
+# ---- generated, hand-picked, replayed ----------------------------------------------------------
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("variant", variants.params(OP))
+@given(case=conv2d_cases())
+def test_generated(variant, direction, case):
+    check(case, variant, direction)
+
+
+NASTY = [  # what kernels get wrong: geometry, then the memory of x, weight and y
+    ("g1ic1oc1ih1oh1kh1", "nchw"),  # a single multiplication
+    ("mb2g1ic3oc5ih5oh1kh5", "nchw"),  # the kernel is as large as the input
+    ("mb2g1ic3oc5ih5iw7oh1ow1kh5kw7", "nhwc"),
+    ("g1ic4oc4ih9oh3kh2sh4", "nchw"),  # strides jump over input
+    ("g1ic4oc4ih9oh3kh2sh4", "nhwc"),
+    ("g1ic5oc7ih13oh5kh3sh2dh1", "nchw"),  # dilation and stride together
+    ("g1ic5oc7ih13oh5kh3sh2dh1", "nhwc"),
+    ("g1ic3oc4ih6iw7oh9ow6kh3ph3pw0", "nchw"),  # padding wider than the kernel reaches, one-sided
+    ("g1ic3oc4ih6iw7oh6ow9kh4kw1ph0pw2", "nhwc"),
+    ("g1ic3oc4ih1iw1oh1kh3ph1", "nchw"),  # more padding than input
+    ("g1ic8oc8ih2oh6kh3ph3", "nhwc"),  # windows that see nothing but padding
+    ("mb2g33ic33oc33ih9oh9kh3ph1", "nchw"),  # depthwise
+    ("mb2g33ic33oc33ih9oh5kh3sh2ph1", "nhwc"),
+    ("g16ic16oc48ih8oh8kh3ph1", "nchw"),  # depthwise with a multiplier
+    ("g16ic16oc48ih8oh8kh3ph1", "nhwc"),
+    ("g3ic51oc6ih7oh7kh3ph1", "nchw"),  # odd groups
+    ("mb3g1ic64oc1ih7oh7kh3ph1", "nchw"),  # one output channel
+    ("mb3g1ic1oc65ih7oh7kh3ph1", "nhwc"),  # one input channel
+    ("mb2g1ic64oc64ih7oh7kh3ph1", "nchw"),  # the smallest images of ResNet
+    ("mb2g1ic64oc64ih7oh7kh1", "nhwc"),
+    ("mb2g1ic130oc100ih7oh4kh1sh2", "nchw"),  # a strided 1x1
+    ("mb0g1ic3oc4ih8oh8kh3ph1", "nchw"),  # an empty batch
+    ("mb0g1ic3oc4ih8oh8kh3ph1", "nhwc"),
+    ("g1ic2oc3ih1iw200oh1ow200kh1kw9ph0pw4", "nchw"),  # one row
+    ("g1ic2oc3ih200iw1oh200ow1kh9kw1ph4pw0", "nhwc"),  # one column
+    ("g1ic3oc16ih32oh8kh11sh4ph5", "nchw"),  # the first layer of AlexNet, smaller
+    ("g1ic3oc64ih30oh15kh7sh2ph3", "nchw"),  # the first layer of ResNet, smaller
+    ("g1ic17oc33ih5iw35oh5ow35kh3ph1", "nchw"),  # widths and channels one past a vector
+    ("g1ic31oc15ih5iw31oh5ow31kh3ph1", "nhwc"),  # and one short of it
+    ("g1ic16oc16ih12oh8kh3dh1", "nchw"),
+    ("g1ic16oc16ih6iw6oh7ow7kh2ph1", "nchw"),  # an even kernel, padded on both sides
+    ("g1ic64oc64ih16oh16kh3ph1", "nchw"),  # a shape for Winograd
+    ("mb2g1ic64oc70ih15iw18oh15ow18kh3ph1", "nhwc"),
+]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "int32", "uint8", "float16"])
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("variant", variants.params(OP))
+def test_nasty(variant, direction, dtype):
+    for number, (geometry, memory) in enumerate(NASTY):
+        problem = Conv2dProblem.parse(geometry, dtype=np.dtype(dtype), order=memory,
+                                      bias=number % 2 == 0)
+        for exact in (True, False):
+            check(ConvCase(problem, number, (memory,) * 3 + ("none",), exact), variant, direction)
+
+
+@pytest.mark.parametrize("direction", DIRECTIONS)
+@pytest.mark.parametrize("variant", variants.params(OP))
+def test_replay(variant, direction, replay):
+    check(ConvCase.parse(replay), variant, direction)
+
+
+# ---- the arguments' other forms ----------------------------------------------------------------
+
+@given(size=st.tuples(st.integers(1, 14), st.integers(1, 14)),
+       kernel=st.tuples(st.integers(1, 5), st.integers(1, 5)),
+       stride=st.tuples(st.integers(1, 4), st.integers(1, 4)),
+       dilation=st.tuples(st.integers(1, 3), st.integers(1, 3)), seed=seeds(),
+       padding=st.sampled_from(["valid", "same", "same_lower", "full"]))
+def test_named_padding(size, kernel, stride, dilation, seed, padding):
+    span = [d * (k - 1) + 1 for d, k in zip(dilation, kernel, strict=True)]
+    if padding == "valid":
+        size, pads = [max(each) for each in zip(size, span, strict=True)], naive.NO_PADS
+    elif padding == "full":
+        pads = tuple((s - 1, s - 1) for s in span)
+    else:
+        pads = tuple(naive.same_pads(*axis, lower=padding == "same_lower")
+                     for axis in zip(size, kernel, stride, dilation, strict=True))
+    rng = np.random.default_rng(seed)
+    x, weight = rng.integers(-9, 9, (2, 3, *size)), rng.integers(-9, 9, (4, 3, *kernel))
+    y = engine.conv2d(x, weight, stride=stride, dilation=dilation, padding=padding)
+    assert_equal(y, naive.conv2d(x, weight, stride=stride, dilation=dilation, pads=pads))
+    if padding.startswith("same"):
+        assert y.shape[2:] == tuple(-(-n // s) for n, s in zip(size, stride, strict=True))
+
+
+@pytest.mark.parametrize(("padding", "pads"), [
+    (1, ((1, 1), (1, 1))), ((1, 2), ((1, 1), (2, 2))), ([2, 0], ((2, 2), (0, 0))),
+    (((0, 1), (2, 3)), ((0, 1), (2, 3))), (np.int64(2), ((2, 2), (2, 2))),
+    (np.array([[1, 0], [0, 2]]), ((1, 0), (0, 2)))])
+def test_padding_forms(padding, pads):
+    x, weight = np.arange(50).reshape(1, 2, 5, 5), np.arange(36).reshape(2, 2, 3, 3)
+    assert_equal(engine.conv2d(x, weight, padding=padding), naive.conv2d(x, weight, pads=pads))
+
+
+@given(case=conv2d_cases(dtypes=("float64", "float32", "int16")),
+       mode=st.sampled_from(["reflect", "edge", "wrap"]))
+def test_padding_modes(case, mode):
+    """As if numpy.pad came first; its backward is checked as a derivative in test_gradients."""
+    p = case.problem
+    x, weight = case.array("x", p.x_shape), case.array("weight", p.weight_shape)
+    y = engine.conv2d(x, weight, padding_mode=mode, **case.geometry)
+    padded = np.pad(x, ((0, 0), (0, 0), *case.pads), mode)
+    unpadded = {**case.naive, "pads": naive.NO_PADS}
+    truth = naive.conv2d(padded, weight, **unpadded)
+    compare(y, truth, case, p.ic // p.g * p.kh * p.kw,
+            lambda: naive.conv2d(abs(padded), abs(weight), **unpadded))
+
+
+@pytest.mark.parametrize("variant", variants.params(OP))
+@given(case=conv2d_cases(dtypes=("float32", "int32")).filter(lambda case: case.exact))
+@settings(max_examples=20)
+def test_layout_and_fewer_axes(variant, case):
+    """layout="NHWC", (C, H, W) and bare planes are other names for the same call."""
+    if variant.algorithm == "winograd":
+        pytest.skip("not exact, and there is nothing of an algorithm in this")
+    p = case.problem
+    x, weight = case.array("x", p.x_shape), case.array("weight", p.weight_shape)
+    dy = case.array("y", p.y_shape)
+    options = {**case.geometry, **variant.options}
+    with variants.level(variant):
+        if any(variants.refusal(variant, OP, p, direction) for direction in DIRECTIONS):
+            return
+        y = engine.conv2d(x, weight, **options)
+        dx, dweight, dbias = engine.conv2d_backward(dy, x, weight, **options)
+        last = engine.conv2d(x.transpose(0, 2, 3, 1), weight, layout="NHWC", **options)
+        assert_equal(last.transpose(0, 3, 1, 2), y)
+        back = engine.conv2d_backward(dy.transpose(0, 2, 3, 1), x.transpose(0, 2, 3, 1), weight,
+                                      layout="NHWC", **options)
+        assert_equal(back.dx.transpose(0, 3, 1, 2), dx)
+        assert_equal(back.dweight, dweight)
+        assert_equal(back.dbias, dbias)
+        if p.n:
+            assert_equal(engine.conv2d(x[0], weight, **options), y[0])
+            assert_equal(engine.conv2d_backward_data(dy[0], weight, p.x_shape[1:], **options),
+                         dx[0])
+        if p.n and p.ic == p.oc == 1:
+            assert_equal(engine.conv2d(x[0, 0], weight[0, 0], **options), y[0, 0])
+
+
+@given(case=conv2d_cases())
+def test_backward_is_its_three_parts(case):
+    p = case.problem
+    x, weight, dy = (case.array(role, shape) for role, shape in
+                     (("x", p.x_shape), ("weight", p.weight_shape), ("y", p.y_shape)))
+    grads = engine.conv2d_backward(dy, x, weight, **case.geometry)
+    assert_equal(grads.dx, engine.conv2d_backward_data(dy, weight, p.x_shape, **case.geometry))
+    assert_equal(grads.dweight,
+                 engine.conv2d_backward_weight(dy, x, p.weight_shape, **case.geometry))
+    assert grads.dbias.dtype == p.dtype
+    truth = naive.conv2d_backward_bias(dy)
+    if case.exact or p.dtype.kind in "iu":
+        assert_equal(grads.dbias, truth)
+    else:
+        assert_close(grads.dbias, truth, naive.conv2d_backward_bias(abs(dy)), p.n * p.oh * p.ow)
+    only = engine.conv2d_backward(dy, x, weight, wrt=("weight",), **case.geometry)
+    assert only.dx is None and only.dbias is None
+    assert_equal(only.dweight, grads.dweight)
+
+
+# ---- values ------------------------------------------------------------------------------------
+
+MIXED = [("float32", "float64"), ("int8", "float32"), ("uint8", "int8"), ("int64", "float32"),
+         ("float16", "float32"), ("uint8", "float16"), (">f4", "float32"), (">i2", "<i2"),
+         ("int32", "uint32"), (ml_dtypes.bfloat16, "float32")]
+
+
+@pytest.mark.parametrize(("x_dtype", "weight_dtype"), MIXED)
+def test_mixed_dtypes(x_dtype, weight_dtype):
+    """The result has the dtype that NumPy would give x * weight."""
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 5, (2, 3, 6, 6)).astype(x_dtype)
+    weight = rng.integers(0, 5, (4, 3, 3, 3)).astype(weight_dtype)
+    y = engine.conv2d(x, weight)
+    assert y.dtype == np.result_type(x, weight) and y.dtype.isnative
+    assert_equal(y, naive.conv2d(x.astype(y.dtype), weight.astype(y.dtype)))
+
+
+def test_array_likes():
+    y = engine.conv2d([[1, 2], [3, 4]], [[1, 0], [0, 1]])
+    assert y.tolist() == [[5]] and y.dtype == np.array([1]).dtype
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("variant", variants.params(OP))
+@pytest.mark.parametrize("direction", DIRECTIONS)
+def test_nan_and_infinity_stay_where_they_are_seen(variant, direction, dtype):
+    """One NaN or infinity reaches the results whose sum holds it, and no other."""
+    rng = np.random.default_rng(3)
+    for geometry in ("mb2g1ic5oc7ih9iw19oh9ow19kh3ph1", "mb2g1ic64oc40ih8oh4kh3sh2ph1",
+                     "mb2g17ic17oc17ih9oh9kh3ph1", "mb2g1ic33oc20ih7oh7kh1"):
+        p = Conv2dProblem.parse(geometry, dtype=np.dtype(dtype))
+        if variant.algorithm == "winograd" or variants.refusal(variant, OP, p, direction):
+            continue  # Winograd's transforms spread them over a tile
+        case = ConvCase(p)
+        for value in (np.nan, np.inf, -np.inf):
+            x, weight, dy = (abs(numbers(rng, shape, dtype, True)) + np.array(1, dtype)
+                             for shape in (p.x_shape, p.weight_shape, p.y_shape))
+            spoilt = dy if direction == "backward_data" else x
+            spoilt[1, 2, 3, 2] = value
+            options = {**case.geometry, **variant.options}
+            with variants.level(variant):
+                if direction == "forward":
+                    actual = engine.conv2d(x, weight, **options)
+                    truth = naive.conv2d(x, weight, **case.naive)
+                elif direction == "backward_data":
+                    actual = engine.conv2d_backward_data(dy, weight, p.x_shape, **options)
+                    truth = naive.conv2d_backward_data(dy, weight, p.x_shape, **case.naive)
+                else:
+                    actual = engine.conv2d_backward_weight(dy, x, p.weight_shape, **options)
+                    truth = naive.conv2d_backward_weight(dy, x, p.weight_shape, **case.naive)
+                variants.assert_ran(variant, OP, direction)
+            assert not np.isfinite(truth).all()
+            assert_equal(actual, truth)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("variant", variants.params(OP))
+def test_denormals_are_not_flushed(variant, dtype):
+    tiny = np.finfo(dtype).smallest_subnormal
+    x = np.full((1, 16, 9, 17), 3 * tiny, dtype)
+    weight = np.ones((16, 16, 3, 3), dtype)
+    p = Conv2dProblem.parse("g1ic16oc16ih9iw17oh7ow15kh3", dtype=np.dtype(dtype))
+    if variants.refusal(variant, OP, p, "forward") or variant.algorithm == "winograd":
+        pytest.skip("Winograd multiplies by fractions")
+    with variants.level(variant):
+        y = engine.conv2d(x, weight, **variant.options)
+    assert_equal(y, np.full(y.shape, 3 * 16 * 9 * float(tiny)))
+
+
+def test_inputs_are_not_written_and_out_is_returned():
+    rng = np.random.default_rng(5)
+    x = laid_out(numbers(rng, (2, 3, 8, 8), "float32", True), "offset", rng)
+    weight = laid_out(numbers(rng, (4, 3, 3, 3), "float32", True), "nchw", rng)
+    before = x.tobytes(), weight.tobytes(), x.base.tobytes()
+    out = np.empty((2, 4, 6, 6), np.float32)
+    assert engine.conv2d(x, weight, out=out) is out
+    assert before == (x.tobytes(), weight.tobytes(), x.base.tobytes())

@@ -1,0 +1,95 @@
+"""Every way in which engine can carry out an operation on this machine: forced, proved, counted."""
+
+import contextlib
+from collections import Counter
+from typing import NamedTuple
+
+import pytest
+from hypothesis import currently_in_test_context, note
+
+from engine import _config, _library, _plan, kernels
+
+
+class Variant(NamedTuple):
+    backend: str
+    algorithm: str | None  # None: the operation has only one
+    isa: str | None  # None: the backend has no instruction-set levels
+
+    def __str__(self):
+        return "/".join(filter(None, self))
+
+    @property
+    def options(self):
+        """The keyword arguments that force backend and algorithm."""
+        given = {"backend": self.backend, "algorithm": self.algorithm}
+        return {name: value for name, value in given.items() if value is not None}
+
+
+def params(op):
+    """The variants of `op` for `parametrize`; a backend that is not there is a skip with its reason."""
+    found = []
+    for backend in reversed(_config.BACKENDS):
+        module = kernels.load(op, backend)
+        if isinstance(module, str):
+            found.append(pytest.param(None, id=backend, marks=pytest.mark.skip(reason=module)))
+            continue
+        for algorithm in getattr(module, "ALGORITHMS", (None,)):
+            for isa in _library.isa_levels() if backend == "c" else (None,):
+                variant = Variant(backend, algorithm, isa)
+                found.append(pytest.param(variant, id=str(variant)))
+    return found
+
+
+@contextlib.contextmanager
+def level(variant):
+    """Let the C library use the variant's instruction-set level."""
+    if variant.isa is None:
+        yield
+        return
+    with _library.isa(variant.isa):
+        _plan.clear()  # a choice may depend on the level
+        yield
+    _plan.clear()
+
+
+def refusal(variant, op, problem, direction):
+    """Why the variant cannot do it, or None."""
+    algorithm = () if variant.algorithm is None else (variant.algorithm,)
+    return kernels.load(op, variant.backend).refusal(problem, direction, *algorithm)
+
+
+def assert_ran(variant, op, direction):
+    """The last kernel of this thread must have been that very one."""
+    algorithm = None if direction == "backward_bias" else variant.algorithm
+    run = _plan.last_run()
+    assert (run.op, run.direction, run.backend, run.isa) == (op, direction, variant.backend,
+                                                             variant.isa)
+    assert algorithm in (None, run.algorithm)
+
+
+# ---- the count printed when the session ends ---------------------------------------------------
+
+counts = Counter()  # of compared problems, by "numpy", "numba", "c/avx512" ...; also the two below
+REFUSED, MISMATCHES = "refused", "mismatches"
+
+
+@contextlib.contextmanager
+def counted(variant, replay):
+    """Count the comparison inside; if it fails, print the line that replays it."""
+    try:
+        yield
+    except Exception:
+        counts[MISMATCHES] += 1
+        show = note if currently_in_test_context() else print
+        show(f'{variant}; replay with: python -m pytest tests --replay "{replay}"')
+        raise
+    finally:
+        counts["/".join(filter(None, (variant.backend, variant.isa)))] += 1
+
+
+def summary(totals):
+    """The counts in one line."""
+    made = ", ".join(f"{name} {totals[name]:,}" for name in sorted(totals)
+                     if name not in (REFUSED, MISMATCHES))
+    return (f"generated cases per backend: {made or 'none'}; refused {totals[REFUSED]:,}; "
+            f"mismatches {totals[MISMATCHES]:,}")
