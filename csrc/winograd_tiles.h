@@ -1,0 +1,43 @@
+/* From planes to transformed tiles.  An output plane is cut into tiles of 4x4, counted row by row and image after image. */
+#ifndef ENGINE_WINOGRAD_TILES_H
+#define ENGINE_WINOGRAD_TILES_H
+
+#include "vec.h"
+
+enum { WINOGRAD_SEGMENT = 8 }; /* tiles of one row that are transformed together: their columns stay in L1 */
+
+/* The planes that tiles are read from.  Tile (i, j) begins at row first_h + 4*i, column first_w + 4*j; outside is zero. */
+struct winograd_planes {
+    int64_t tiles_h, tiles_w;
+    int64_t sh, sw, first_h, first_w;
+    int64_t stride[4]; /* n c h w */
+    const elem *origin, *end; /* the first element; just behind the last one: no read may pass it */
+};
+
+/* Where transformed tiles go: to[position*plane + tile*row + channel], position = 6*i + j */
+struct winograd_matrix {
+    elem *to;
+    int64_t plane, row;
+};
+
+/* elements of scratch memory that the functions below need */
+#define WINOGRAD_COLUMNS (4 * WINOGRAD_SEGMENT + 2 + LANES)
+#define WINOGRAD_SCRATCH ((6 * WINOGRAD_COLUMNS + 6 * LANES + 1) * LANES)
+
+/* B^T d B of 6x6 inputs, for `channels` channels and tiles [first, first + count) */
+void NAME(winograd_transform_inputs)(const struct winograd_planes *p, const elem *source, int64_t channels, int64_t first,
+                                     int64_t count, const struct winograd_matrix *matrix, elem *scratch);
+
+/* a run of tiles within one row of tiles */
+struct winograd_segment {
+    int64_t image, i, j, tiles;
+};
+
+INLINE struct winograd_segment winograd_segment(int64_t tiles_h, int64_t tiles_w, int64_t tile, int64_t end) {
+    struct winograd_segment s = {.image = tile / (tiles_h * tiles_w), .i = tile / tiles_w % tiles_h, .j = tile % tiles_w};
+    s.tiles = tiles_w - s.j < end - tile ? tiles_w - s.j : end - tile;
+    if (s.tiles > WINOGRAD_SEGMENT) s.tiles = WINOGRAD_SEGMENT;
+    return s;
+}
+
+#endif

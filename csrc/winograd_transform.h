@@ -1,0 +1,60 @@
+/* The matrices of Winograd's convolution, as straight-line code on vectors (one lane, one channel).
+
+   F(4, 3): four outputs y of a correlation with three weights g, from six inputs d, in six multiplications:
+       y = A^T [(G g) * (B^T d)],   and in two dimensions   Y = A^T [(G g G^T) * (B^T d B)] A.
+   Cook and Toom: interpolate at the points 0, a, -a, b, -b and infinity.  With N(p) = product over other points q of (p - q),
+       row p of B^T:  the coefficients of the polynomial  prod over q of (x - q),  infinity: over all five points;
+       row p of G:    1/N(p), p/N(p), p^2/N(p),  infinity: 0 0 1;
+       column p of A^T: 1, p, p^2, p^3,  infinity: 0 0 0 1.
+   Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015), take a = 1 and b = 2.  Points whose products stay
+   near one round far less (Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd Convolution", 2020):
+   a = 3/4 and b = 3/2 are as exact as a plain sum of products.  tests/test_winograd_points.py derives every constant below.
+
+   F(3, 4), the gradient of the weights, is the same with the roles of y and g exchanged: same points, same B^T. */
+#ifndef ENGINE_WINOGRAD_TRANSFORM_H
+#define ENGINE_WINOGRAD_TRANSFORM_H
+
+#include "vec.h"
+
+#define A1 ((elem)(3. / 4)) /* the point a and its powers */
+#define A2 ((elem)(9. / 16))
+#define A3 ((elem)(27. / 64))
+#define B1 ((elem)(3. / 2))
+#define B2 ((elem)(9. / 4))
+#define B3 ((elem)(27. / 8))
+
+/* B^T d, in place */
+INLINE void winograd_input(vec d[6]) {
+    vec even_a = d[4] - B2 * d[2], odd_a = d[3] - B2 * d[1];
+    vec even_b = d[4] - A2 * d[2], odd_b = d[3] - A2 * d[1];
+    d[0] = A2 * B2 * d[0] - (A2 + B2) * d[2] + d[4];
+    d[5] = A2 * B2 * d[1] - (A2 + B2) * d[3] + d[5];
+    d[1] = even_a + A1 * odd_a;
+    d[2] = even_a - A1 * odd_a;
+    d[3] = even_b + B1 * odd_b;
+    d[4] = even_b - B1 * odd_b;
+}
+
+/* G g */
+INLINE void winograd_weight(const vec g[3], vec u[6]) {
+    vec even_a = (elem)(-128. / 243) * g[0] - (elem)(8. / 27) * g[2];
+    vec even_b = (elem)(32. / 243) * g[0] + (elem)(8. / 27) * g[2];
+    u[0] = (elem)(64. / 81) * g[0];
+    u[1] = even_a - (elem)(32. / 81) * g[1];
+    u[2] = even_a + (elem)(32. / 81) * g[1];
+    u[3] = even_b + (elem)(16. / 81) * g[1];
+    u[4] = even_b - (elem)(16. / 81) * g[1];
+    u[5] = g[2];
+}
+
+/* A^T m */
+INLINE void winograd_output(const vec m[6], vec y[4]) {
+    vec even_a = m[1] + m[2], odd_a = m[1] - m[2];
+    vec even_b = m[3] + m[4], odd_b = m[3] - m[4];
+    y[0] = m[0] + even_a + even_b;
+    y[1] = A1 * odd_a + B1 * odd_b;
+    y[2] = A2 * even_a + B2 * even_b;
+    y[3] = A3 * odd_a + (B3 * odd_b + m[5]);
+}
+
+#endif
