@@ -169,7 +169,7 @@ class AdaptiveWindows(Windows):
 
 
 def extreme_pool2d(x, windows, kind="max"):
-    """The largest or smallest element and its place h*iw + w: NaN first, then the first in C order."""
+    """The largest or smallest element and its place h*iw + w: the first NaN, else the first."""
     x = np.asarray(x)
     y = np.zeros((*x.shape[:2], *windows.out), x.dtype)
     indices = np.zeros(y.shape, np.int64)

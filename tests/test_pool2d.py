@@ -1,4 +1,4 @@
-"""2-D pooling of every kind, both directions, against the loop nests of naive.py on every variant."""
+"""2-D pooling of every kind, both directions, against the loop nests of naive.py."""
 
 import naive
 import numpy as np

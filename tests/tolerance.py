@@ -15,7 +15,7 @@ TABLE = {
     # |x|^p, the root and the quotient of a gradient each cost a few roundings
     ("float16", "norm"): 16, ("bfloat16", "norm"): 16, ("float32", "norm"): 16,
     ("float64", "norm"): 16,
-    # Winograd F(4x4, 3x3): the transforms mix the pixels of a tile; magnitude is the image's largest
+    # Winograd F(4x4, 3x3) mixes the pixels of a tile: magnitude is the largest of the image
     ("float16", "winograd"): 8, ("bfloat16", "winograd"): 8, ("float32", "winograd"): 8,
     ("float64", "winograd"): 8,
     # central differences in float64 with a step of 2^-17 lose half of the digits

@@ -26,7 +26,7 @@ class Variant(NamedTuple):
 
 
 def params(op):
-    """The variants of `op` for `parametrize`; a backend that is not there is a skip with its reason."""
+    """The variants of `op` for `parametrize`; a missing backend is a skip with its reason."""
     found = []
     for backend in reversed(_config.BACKENDS):
         module = kernels.load(op, backend)
