@@ -186,16 +186,25 @@ def _pool_axis(draw, room, ceil_mode):
     kernel = draw(st.sampled_from((1, 2, 2, 3, 3, 4, 5, 7)))
     stride = draw(st.sampled_from((1, 2, 2, 3, 4, kernel)))
     dilation = draw(st.sampled_from((1, 1, 1, 2, 3)))
-    span = dilation * (kernel - 1) + 1
-    most = kernel // 2
-    before, after = (draw(st.integers(0, most)) for _ in range(2))
-    size = max(1, draw(st.sampled_from([w for w in WIDTHS if w <= max(1, room)])),
-               span - before - after)
-    out = output_size(size, before, after, kernel, stride, dilation)
-    if ceil_mode and (out * stride + span <= size + before + after + stride - 1
-                      and out * stride < size + before):
-        out += 1
-    return size, out, kernel, stride, before, after, dilation
+    before, after = (draw(st.sampled_from((0, 0, kernel // 2, kernel - 1))) for _ in range(2))
+    size = draw(st.sampled_from([width for width in WIDTHS if width <= max(1, room)]))
+
+    def axis(dilation):
+        span = dilation * (kernel - 1) + 1
+        fitting = max(size, span - before - after)
+        out = output_size(fitting, before, after, kernel, stride, dilation)
+        if ceil_mode and (out * stride + span <= fitting + before + after + stride - 1
+                          and out * stride < fitting + before):
+            out += 1
+        return fitting, out, kernel, stride, before, after, dilation
+
+    return axis(dilation) if _all_see_input(*axis(dilation)) else axis(1)
+
+
+def _all_see_input(size, out, kernel, stride, before, after, dilation):
+    """Whether every window holds an element of the input, as pooling asks."""
+    return all(any(0 <= i * stride - before + k * dilation < size for k in range(kernel))
+               for i in range(out))
 
 
 @st.composite

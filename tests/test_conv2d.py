@@ -330,11 +330,16 @@ def test_denormals_are_not_flushed(variant, dtype):
     assert_equal(y, np.full(y.shape, 3 * 16 * 9 * float(tiny)))
 
 
-def test_inputs_are_not_written_and_out_is_returned():
+@pytest.mark.parametrize("variant", variants.params(OP))
+def test_inputs_are_not_written(variant):
     rng = np.random.default_rng(5)
-    x = laid_out(numbers(rng, (2, 3, 8, 8), "float32", True), "offset", rng)
-    weight = laid_out(numbers(rng, (4, 3, 3, 3), "float32", True), "nchw", rng)
-    before = x.tobytes(), weight.tobytes(), x.base.tobytes()
-    out = np.empty((2, 4, 6, 6), np.float32)
-    assert engine.conv2d(x, weight, out=out) is out
-    assert before == (x.tobytes(), weight.tobytes(), x.base.tobytes())
+    for view in ("nchw", "nhwc", "offset", "negative"):
+        x, weight, dy = (laid_out(numbers(rng, shape, "float32", False), view, rng) for shape in
+                         ((2, 16, 8, 8), (16, 16, 3, 3), (2, 16, 6, 6)))
+        bias = numbers(rng, 16, "float32", False)
+        memory = [each if each.base is None else each.base for each in (x, weight, dy, bias)]
+        before = [each.tobytes() for each in memory]
+        with variants.level(variant):
+            engine.conv2d(x, weight, bias, activation="relu", **variant.options)
+            engine.conv2d_backward(dy, x, weight, **variant.options)
+        assert before == [each.tobytes() for each in memory]

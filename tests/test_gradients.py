@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from strategies import conv2d_cases, pool2d_cases, seeds
 from test_pool2d import arguments
 from tolerance import assert_close
+from variants import needs
 
 import engine
 
@@ -85,6 +86,7 @@ def test_adaptive_pools(kind, size, out, seed):
     assert_gradient(lambda each: getattr(engine, name)(each, out), x, dy, dx)
 
 
+@needs("max_unpool2d")
 def test_max_unpool2d():
     rng = np.random.default_rng(0)
     pooled, indices = engine.max_pool2d(rng.standard_normal((2, 3, 6, 8)), 2, return_indices=True)
@@ -93,6 +95,7 @@ def test_max_unpool2d():
     assert_gradient(lambda each: engine.max_unpool2d(each, indices, 2), pooled, dy, dx)
 
 
+@needs("conv_transpose2d")
 @pytest.mark.parametrize("geometry", [
     {}, {"stride": 2}, {"stride": (2, 3), "padding": (1, 0), "output_padding": (1, 2)},
     {"groups": 2, "dilation": 2}])

@@ -8,6 +8,7 @@ import naive
 import numpy as np
 import pytest
 from tolerance import assert_close, assert_equal
+from variants import needs
 
 import engine
 
@@ -55,12 +56,12 @@ def test_conv2d(x_shape, weight_shape, geometry, order):
         x = np.moveaxis(x, -1, -3)
     tensors = [tracked(each.copy()) for each in (x, weight, bias)]
     expected = F.conv2d(*tensors, **geometry)
-    assert_equal(engine.conv2d(x, weight, bias, algorithm="direct", **geometry),
+    assert_equal(engine.conv2d(x, weight, bias, algorithm="im2col", **geometry),
                  expected.detach().numpy())
     dy = integers(*expected.shape, seed=1)
     wanted = gradient(expected, dy, *tensors)
     for name, actual, each in zip(("dx", "dweight", "dbias"), engine.conv2d_backward(
-            dy, x, weight, algorithm="direct", **geometry), wanted, strict=True):
+            dy, x, weight, algorithm="im2col", **geometry), wanted, strict=True):
         assert np.array_equal(actual, each), name
 
 
@@ -125,6 +126,7 @@ def test_adaptive_pools(out):
                  gradient(average, dy.astype(float), double)[0], 25.0, 143)
 
 
+@needs("max_unpool2d")
 @pytest.mark.parametrize(("size", "kernel", "stride", "padding", "out"), [
     ((8, 10), 2, None, 0, None), ((9, 9), 3, 2, 1, None), ((9, 11), 2, 2, 0, (9, 11))])
 def test_max_unpool2d(size, kernel, stride, padding, out):
@@ -143,6 +145,7 @@ def test_max_unpool2d(size, kernel, stride, padding, out):
                  gradient(expected, dy, tensor)[0])
 
 
+@needs("conv_transpose2d")
 @pytest.mark.parametrize(("x_shape", "weight_shape", "geometry"), [
     ((2, 3, 5, 5), (3, 4, 3, 3), {}),
     ((2, 3, 5, 6), (3, 4, 3, 2), {"stride": 2, "padding": 1}),

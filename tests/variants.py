@@ -7,6 +7,7 @@ from typing import NamedTuple
 import pytest
 from hypothesis import currently_in_test_context, note
 
+import engine
 from engine import _config, _library, _plan, kernels
 
 
@@ -38,6 +39,11 @@ def params(op):
                 variant = Variant(backend, algorithm, isa)
                 found.append(pytest.param(variant, id=str(variant)))
     return found
+
+
+def needs(name):
+    """A mark that skips where engine has no function of that name."""
+    return pytest.mark.skipif(not hasattr(engine, name), reason=f"there is no engine.{name}")
 
 
 @contextlib.contextmanager

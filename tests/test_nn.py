@@ -1,0 +1,334 @@
+"""The layers, losses and optimizers of engine.nn: gradients, shapes, names and messages."""
+
+import numpy as np
+import pytest
+
+import engine
+from engine import nn
+
+IMAGE, ROW = (2, 6, 5), (7,)  # one sample, (C, H, W) or a row of features
+
+LAYERS = {
+    "conv": (lambda: nn.Conv2D(3, 3), IMAGE),
+    "conv geometry": (lambda: nn.Conv2D(4, (3, 2), stride=2, padding=((1, 0), (2, 1)),
+                                        dilation=(1, 2), groups=2, bias=False), IMAGE),
+    "conv relu": (lambda: nn.Conv2D(3, 3, padding="same", activation="relu"), IMAGE),
+    "conv tanh": (lambda: nn.Conv2D(3, 3, activation="tanh"), IMAGE),
+    "conv sigmoid": (lambda: nn.Conv2D(3, 3, activation="sigmoid"), IMAGE),
+    "conv reflect": (lambda: nn.Conv2D(2, 3, padding=1, padding_mode="reflect"), IMAGE),
+    "max": (lambda: nn.MaxPool2D(2), IMAGE),
+    "max overlapping": (lambda: nn.MaxPool2D(3, stride=1, padding=1, ceil_mode=True), IMAGE),
+    "min": (lambda: nn.MinPool2D(2), IMAGE),
+    "avg": (lambda: nn.AvgPool2D(3, stride=2, padding=1), IMAGE),
+    "avg real": (lambda: nn.AvgPool2D(3, stride=2, padding=1, count_include_pad=False), IMAGE),
+    "lp": (lambda: nn.LpPool2D(2, p=3), IMAGE),
+    "global max": (lambda: nn.GlobalMaxPool2D(), IMAGE),
+    "global min": (lambda: nn.GlobalMinPool2D(), IMAGE),
+    "global avg": (lambda: nn.GlobalAvgPool2D(), IMAGE),
+    "global lp": (lambda: nn.GlobalLpPool2D(p=3), IMAGE),
+    "flatten": (lambda: nn.Flatten(), IMAGE),
+    "dense": (lambda: nn.Dense(4), ROW),
+    "dense relu": (lambda: nn.Dense(4, activation="relu", bias=False), ROW),
+    "dense tanh": (lambda: nn.Dense(4, activation="tanh"), ROW),
+    "relu": (lambda: nn.ReLU(), IMAGE),
+    "tanh": (lambda: nn.Tanh(), IMAGE),
+    "sigmoid": (lambda: nn.Sigmoid(), IMAGE),
+    "softmax": (lambda: nn.Softmax(), ROW),
+    "dropout": (lambda: nn.Dropout(0.4), IMAGE),
+    "sequential": (lambda: nn.Sequential([nn.Conv2D(3, 3), nn.Sequential([nn.Tanh(), nn.Flatten()]),
+                                          nn.Dense(4)]), IMAGE),
+}
+
+
+def slopes(function, array, h=1e-6):
+    """Finite differences of a number-valued function of what stands in `array`."""
+    result = np.zeros_like(array)
+    for i in np.ndindex(array.shape):
+        old = array[i]
+        array[i] = old + h
+        up = function()
+        array[i] = old - h
+        result[i] = (up - function()) / (2 * h)
+        array[i] = old
+    return result
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+@pytest.mark.parametrize("name", LAYERS)
+def test_gradients_are_the_slopes(name, layout):
+    make, shape = LAYERS[name]
+    if layout == "NHWC" and len(shape) == 3:
+        shape = (*shape[1:], shape[0])
+    model = nn.Sequential([make()], input_shape=shape, layout=layout, dtype="float64", seed=1)
+    rng = np.random.default_rng(2)
+    model.weights += 0.1 * rng.standard_normal(model.weights.size)  # biases too
+    x = rng.standard_normal((2, *shape))
+    dy = rng.standard_normal((2, *model.output_shape))
+    if name == "dropout":  # the same mask at every evaluation
+        model.layers[0].rng = FrozenRandom(x.shape)
+
+    def value():
+        return float((model.forward(x, training=True) * dy).sum())
+
+    value()
+    dx = model.backward(dy)
+    gradients = model.gradients.copy()  # those of this pass
+    assert dx.shape == x.shape
+    np.testing.assert_allclose(dx, slopes(value, x), rtol=1e-6, atol=1e-7)
+    np.testing.assert_allclose(gradients, slopes(value, model.weights), rtol=1e-6, atol=1e-7)
+
+
+class FrozenRandom:
+    def __init__(self, shape):
+        self.values = np.random.default_rng(0).random(shape)
+
+    def random(self, shape, dtype):
+        return self.values
+
+
+@pytest.mark.parametrize("from_logits", [False, True])
+@pytest.mark.parametrize("loss, columns, target", [
+    (nn.BinaryCrossEntropy, 1, [1, 0, 0, 1]),
+    (nn.BinaryCrossEntropy, 3, np.eye(4, 3)),
+    (nn.CategoricalCrossEntropy, 3, [2, 0, 1, 1]),
+    (nn.CategoricalCrossEntropy, 3, [[0, 0, 1], [0.5, 0.25, 0.25], [0, 1, 0], [1, 0, 0]]),
+])
+def test_loss_gradients_are_the_slopes(loss, columns, target, from_logits):
+    rng = np.random.default_rng(3)
+    y = rng.standard_normal((4, columns)) if from_logits else rng.uniform(0.1, 0.9, (4, columns))
+    loss = loss(from_logits=from_logits)
+    target = loss.targets("test", target, (columns,), y.dtype)
+    expected = slopes(lambda: loss.value(y, target), y)
+    np.testing.assert_allclose(loss.gradient(y, target), expected, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("loss, last, columns, target", [
+    (nn.BinaryCrossEntropy, nn.Sigmoid, 1, [1, 0, 0, 1]),
+    (nn.CategoricalCrossEntropy, nn.Softmax, 3, [2, 0, 1, 1]),
+])
+def test_a_loss_on_logits_equals_the_loss_behind_the_activation(loss, last, columns, target):
+    z = np.random.default_rng(4).standard_normal((4, columns))
+    target = loss().targets("test", target, (columns,), z.dtype)
+    layer = last()
+    p = layer.forward(z, training=True)
+    whole, fused = loss(), loss(from_logits=True)
+    assert fused.value(z, target) == pytest.approx(whole.value(p, target), rel=1e-12)
+    np.testing.assert_allclose(fused.gradient(z, target),
+                               layer.backward(whole.gradient(p, target)), rtol=1e-9, atol=1e-15)
+    assert fused.correct(z, target) == whole.correct(p, target)
+
+
+def test_losses_on_extreme_logits_are_finite():
+    z = np.array([[500.0, -500.0], [-500.0, 500.0]], np.float32)
+    with np.errstate(all="raise"):
+        categorical = nn.CategoricalCrossEntropy(from_logits=True)
+        assert categorical.value(z, np.array([0, 0])) == 500.0
+        np.testing.assert_array_equal(categorical.gradient(z, np.array([0, 0])),
+                                      [[0, 0], [-0.5, 0.5]])
+        binary = nn.BinaryCrossEntropy(from_logits=True)
+        assert binary.value(z, np.float32([[1, 1], [0, 1]])) == 125.0
+        np.testing.assert_array_equal(binary.gradient(z, np.float32([[1, 1], [0, 1]])),
+                                      [[0, -0.25], [0, 0]])
+
+
+def test_dropout_keeps_the_mean_and_is_idle_outside_training():
+    layer = nn.Dropout(0.25)
+    nn.Sequential([layer], input_shape=(1000,), seed=0)
+    x = np.ones((50, 1000), np.float32)
+    y = layer.forward(x, training=True)
+    assert set(np.unique(y)) == {0, np.float32(1 / 0.75)}
+    assert y.mean() == pytest.approx(1, abs=0.01)
+    np.testing.assert_array_equal(layer.backward(x), y)
+    assert layer.forward(x) is x
+
+
+def test_sgd_by_hand():
+    w, g = np.array([1.0, -2.0]), np.array([0.5, 4.0])
+    sgd = nn.SGD(0.1, momentum=0.9)
+    sgd.step(w, g)
+    np.testing.assert_allclose(w, [0.95, -2.4])
+    sgd.step(w, g)  # velocity 0.9 * g + g
+    np.testing.assert_allclose(w, [0.95 - 0.1 * 0.95, -2.4 - 0.1 * 7.6])
+
+
+def test_adam_equals_torch():
+    torch = pytest.importorskip("torch")
+    rng = np.random.default_rng(5)
+    start, gradients = rng.standard_normal(20_000), rng.standard_normal((6, 20_000))
+    theirs = torch.nn.Parameter(torch.tensor(start))
+    optimizer = torch.optim.Adam([theirs], lr=0.01, eps=0.0)
+    ours, adam = start.copy(), nn.Adam(0.01, eps=0.0)
+    for gradient in gradients:
+        theirs.grad = torch.tensor(gradient)
+        optimizer.step()
+        adam.step(ours, gradient)
+    np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-10)
+
+
+def test_an_optimizer_starts_afresh_on_another_model():
+    adam, first, second = nn.Adam(0.1), np.ones(3), np.ones(3)
+    adam.step(first, np.ones(3))
+    adam.step(first, np.ones(3))
+    adam.step(second, np.full(3, -1.0))
+    np.testing.assert_allclose(second, 1.1, rtol=1e-6)
+
+
+def test_schedules():
+    cosine = nn.Cosine(0.2, end=0.1)
+    np.testing.assert_allclose([cosine(p) for p in (0, 0.5, 1)], [0.2, 0.15, 0.1])
+    step = nn.StepDecay(1.0, factor=0.5, at=(0.25, 0.5))
+    assert [step(p) for p in (0, 0.24, 0.25, 0.5, 1)] == [1, 1, 0.5, 0.25, 0.25]
+    w = np.zeros(1)
+    nn.SGD(nn.StepDecay(1.0, at=(0.5,))).step(w, np.ones(1), progress=0.6)
+    np.testing.assert_allclose(w, -0.1)
+
+
+def test_lenet5_has_the_papers_parameters(capsys):
+    model = nn.models.lenet5(seed=0)
+    assert model.num_params == model.weights.size == 61_706
+    model.summary()
+    text = capsys.readouterr().out
+    table = [line.split() for line in text.splitlines()]
+    assert [(line[0], line[-1]) for line in table if line[0] in "C1 C3 C5 F6 output".split()] == [
+        ("C1", "156"), ("C3", "2,416"), ("C5", "48,120"), ("F6", "10,164"), ("output", "850")]
+    assert "(N, 16, 10, 10)" in text and "61,706 parameters" in text
+    assert [layer.output_shape for layer in model.layers][:5] == [
+        (6, 28, 28), (6, 14, 14), (16, 10, 10), (16, 5, 5), (400,)]
+
+
+def test_both_layouts_compute_the_same():
+    nchw, nhwc = (nn.models.lenet5(layout=layout, seed=0) for layout in ("NCHW", "NHWC"))
+    dense = nhwc.layers[5].params["weight"]  # reads (H, W, C) where the other reads (C, H, W)
+    dense[...] = dense.reshape(120, 16, 5, 5).transpose(0, 2, 3, 1).reshape(120, 400)
+    x = np.random.default_rng(6).random((3, 1, 28, 28), np.float32)
+    np.testing.assert_allclose(nhwc.predict(x.transpose(0, 2, 3, 1)), nchw.predict(x),
+                               rtol=1e-4, atol=1e-6)
+
+
+def test_one_sample_is_predicted_as_in_a_batch():
+    model = nn.models.lenet5(seed=0)
+    x = np.random.default_rng(7).random((20, 1, 28, 28), np.float32)
+    together = model.predict(x)
+    np.testing.assert_array_equal(model.predict(x, batch_size=7), together)
+    np.testing.assert_array_equal(model.predict(x[3:4]), together[3:4])
+    assert model.predict(x[:0]).shape == (0, 10)
+
+
+def test_the_weights_are_one_vector():
+    model = nn.Sequential([nn.Dense(2, name="a"), nn.Sequential([nn.Dense(3, name="b")], name="s")],
+                          input_shape=(4,), seed=0)
+    params = dict(model.parameters())
+    assert list(params) == ["a.weight", "a.bias", "s.b.weight", "s.b.bias"]
+    model.weights[:] = np.arange(model.weights.size)
+    np.testing.assert_array_equal(params["s.b.weight"], [[10, 11], [12, 13], [14, 15]])
+    assert params["a.weight"].dtype == model.weights.dtype == np.float32
+
+
+def test_backward_stops_at_the_first_parameters(monkeypatch):
+    asked = []
+    original = engine.conv2d_backward
+
+    def spy(*args, wrt, **kwargs):
+        asked.append(tuple(wrt))
+        return original(*args, wrt=wrt, **kwargs)
+
+    monkeypatch.setattr(engine, "conv2d_backward", spy)
+    model = nn.Sequential([nn.Dropout(0.1), nn.Conv2D(2, 3), nn.Conv2D(2, 3)],
+                          input_shape=(1, 7, 7), seed=0)
+    y = model.forward(np.ones((2, 1, 7, 7), np.float32), training=True)
+    assert model.backward(y, need_dx=False) is None
+    assert asked == [("x", "weight", "bias"), ("weight", "bias")]
+
+
+def test_first_weights_have_the_promised_variance():
+    conv, dense = nn.Conv2D(64, 5, activation="relu"), nn.Dense(500)
+    nn.Sequential([conv, nn.Flatten(), dense], input_shape=(16, 8, 8), seed=0)
+    assert conv.params["weight"].var() == pytest.approx(2 / (16 * 25), rel=0.05)
+    assert dense.params["weight"].var() == pytest.approx(2 / (64 * 16 + 500), rel=0.05)
+    assert not conv.params["bias"].any()
+
+
+def _build(*layers, input_shape=(1, 8, 8), **kwargs):
+    return nn.Sequential(layers, input_shape=input_shape, seed=0, **kwargs)
+
+
+def _small():
+    return _build(nn.Flatten(), nn.Dense(3), nn.Softmax())
+
+
+X, LABELS = np.zeros((4, 1, 8, 8), np.float32), np.zeros(4, int)
+
+MESSAGES = {
+    "out_channels": (lambda: nn.Conv2D(0, 3), ValueError,
+                     "Conv2D: `out_channels` is 0, expected at least 1"),
+    "kernel_size": (lambda: nn.Conv2D(4, (3, 3, 3), name="C1"), ValueError,
+                    "C1 (Conv2D): `kernel_size` has 3 entries, expected 2"),
+    "no integer": (lambda: nn.Dense(2.5), TypeError,
+                   "Dense: `out_features` is 2.5, expected an integer"),
+    "activation": (lambda: nn.Dense(2, activation="softmax"), ValueError,
+                   "Dense: `activation` is 'softmax', expected one of None, 'relu', 'tanh', "
+                   "'sigmoid'"),
+    "init": (lambda: nn.Dense(2, init="zeros"), ValueError,
+             "Dense: `init` is 'zeros', expected one of None, 'he', 'glorot'"),
+    "rate": (lambda: nn.Dropout(1.0), ValueError,
+             "Dropout: `rate` is 1, expected at least 0 and below 1"),
+    "lr": (lambda: nn.Adam("fast"), TypeError, "Adam: `lr` is 'fast', expected a number"),
+    "momentum": (lambda: nn.SGD(momentum=-1), ValueError,
+                 "SGD: `momentum` is -1, expected at least 0 and below 1"),
+    "dtype": (lambda: _build(nn.Flatten(), dtype="int8"), ValueError,
+              "Sequential: `dtype` is 'int8', expected one of 'float32', 'float64'"),
+    "layout": (lambda: _build(nn.Flatten(), layout="HWC"), ValueError,
+               "Sequential: `layout` is 'HWC', expected one of 'NCHW', 'NHWC'"),
+    "no layers": (lambda: _build(), ValueError,
+                  "Sequential: `layers` is empty, expected at least one layer"),
+    "no layer": (lambda: _build(nn.Flatten), TypeError, "expected layers such as Dense(10)"),
+    "same name": (lambda: _build(nn.ReLU(name="a"), nn.Tanh(name="a")), ValueError,
+                  "Sequential: `layers` has two layers named 'a', expected a name of its own"),
+    "too large": (lambda: _build(nn.Conv2D(2, 3), nn.Conv2D(2, 7, name="C3")), ValueError,
+                  "Sequential: layer C3 (Conv2D) on input (2, 6, 6): conv2d: `weight` spans 7"),
+    "stride": (lambda: _build(nn.MaxPool2D(2, stride=0)), ValueError,
+               "layer maxpool2d_1 (MaxPool2D) on input (1, 8, 8): max_pool2d: `stride` is 0"),
+    "groups": (lambda: _build(nn.Conv2D(4, 3, groups=2)), ValueError,
+               "`groups` is 2, expected a divisor of the 1 input channels"),
+    "no flatten": (lambda: _build(nn.Dense(3)), ValueError,
+                   "dense_1 (Dense): `x` has shape (N, 1, 8, 8), expected 2 axes: "
+                   "put a Flatten before it"),
+    "not built": (lambda: nn.Sequential([nn.Flatten()]).predict(X), ValueError,
+                  "predict: the model has no `input_shape` yet"),
+    "x shape": (lambda: _small().predict(X[:, 0]), ValueError,
+                "predict: `x` has shape (4, 8, 8), expected (N, 1, 8, 8)"),
+    "x dtype": (lambda: _small().predict(X.astype(complex)), TypeError,
+                "predict: `x` has dtype complex64, expected real numbers"),
+    "y length": (lambda: _small().fit(X, LABELS[:3]), ValueError,
+                 "fit: `y` has 3 samples, expected 4 (as many as x)"),
+    "no data": (lambda: _small().fit(X[:0], LABELS[:0]), ValueError,
+                "fit: `x` has 0 samples, expected at least 1"),
+    "class": (lambda: _small().fit(X, LABELS + 3), ValueError,
+              "fit: `y` has class 3, expected 0 to 2"),
+    "y shape": (lambda: _small().evaluate(X, np.zeros((4, 2))), ValueError,
+                "evaluate: `y` has shape (4, 2) and dtype float64, expected (N,)"),
+    "validation": (lambda: _small().fit(X, LABELS, validation_data=(X, LABELS - 1)), ValueError,
+                   "fit: validation_data: `y` has class -1, expected 0 to 2"),
+    "epochs": (lambda: _small().fit(X, LABELS, epochs=1.5), TypeError,
+               "fit: `epochs` is 1.5, expected an integer"),
+    "batch_size": (lambda: _small().fit(X, LABELS, batch_size=0), ValueError,
+                   "fit: `batch_size` is 0, expected at least 1"),
+    "no loss": (lambda: _build(nn.Flatten(), nn.Dense(3)).fit(X, LABELS), TypeError,
+                "fit: `loss` is None, expected a loss such as CategoricalCrossEntropy()"),
+    "twice": (lambda: _small().fit(X, LABELS, loss=nn.CategoricalCrossEntropy(from_logits=True)),
+              ValueError, "fit: `loss` has from_logits=True, expected False"),
+    "binary": (lambda: _build(nn.Flatten(), nn.Dense(1), nn.Sigmoid()).fit(X, LABELS + 2),
+               ValueError, "fit: `y` has values from 2 to 2, expected 0 to 1"),
+    "output": (lambda: _build(nn.ReLU(), nn.Softmax()).fit(X, LABELS), ValueError,
+               "fit: the model's output has shape (N, 1, 8, 8), expected (N, K)"),
+    "backward": (lambda: nn.ReLU(name="r").backward(X), RuntimeError,
+                 "r (ReLU): backward needs a forward(x, training=True) before"),
+}
+
+
+@pytest.mark.parametrize("name", MESSAGES)
+def test_messages(name):
+    call, kind, message = MESSAGES[name]
+    with pytest.raises(kind) as raised:
+        call()
+    assert message in str(raised.value)
