@@ -7,6 +7,7 @@ and dtypes, ValueError for shapes and values, MemoryError for what would not fit
 from __future__ import annotations
 
 import operator
+from numbers import Integral
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def option(op: str, name: str, value, known: tuple[str, ...], *, optional: bool 
     if value is None and optional:
         return None
     if not isinstance(value, str):
-        raise TypeError(f"{op}: `{name}` is {_show(value)}, expected a string")
+        raise TypeError(f"{op}: `{name}` is {show(value)}, expected a string")
     if value not in known:
         raise ValueError(f'{op}: `{name}` is "{value}", expected one of {_names(known)}')
     return str(value)
@@ -38,7 +39,7 @@ def backend(op: str, value) -> str | None:
 
 def flag(op: str, name: str, value) -> bool:
     if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{op}: `{name}` is {_show(value)}, expected True or False")
+        raise TypeError(f"{op}: `{name}` is {show(value)}, expected True or False")
     return bool(value)
 
 
@@ -49,7 +50,7 @@ def integer(op: str, name: str, value, minimum: int = 0) -> int:
             raise TypeError
         number = operator.index(value)
     except TypeError:
-        raise TypeError(f"{op}: `{name}` is {_show(value)}, expected an integer") from None
+        raise TypeError(f"{op}: `{name}` is {show(value)}, expected an integer") from None
     if number < minimum:
         raise ValueError(f"{op}: `{name}` is {number}, expected at least {minimum}")
     if number > MAX_SIZE:
@@ -61,7 +62,7 @@ def sizes(op: str, name: str, value, minimum: int = 0, ndim: int = 2) -> tuple[i
     """One integer for every spatial axis, or a sequence with one for each."""
     if not is_sequence(value):
         if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-            raise TypeError(f"{op}: `{name}` is {_show(value)}, expected an integer "
+            raise TypeError(f"{op}: `{name}` is {show(value)}, expected an integer "
                             f"or {ndim} of them")
         return (integer(op, name, value, minimum),) * ndim
     if len(value) != ndim:
@@ -71,6 +72,11 @@ def sizes(op: str, name: str, value, minimum: int = 0, ndim: int = 2) -> tuple[i
 
 def is_sequence(value) -> bool:
     return isinstance(value, (tuple, list)) or (isinstance(value, np.ndarray) and value.ndim > 0)
+
+
+def is_shape(value) -> bool:
+    """Whether that stands for the shape of an array: no array has only integers for rows."""
+    return isinstance(value, (tuple, list)) and all(isinstance(each, Integral) for each in value)
 
 
 def environment(name: str, text: str, value, expected: str):
@@ -169,7 +175,7 @@ def nonempty(op: str, name: str, shape: tuple[int, ...]) -> None:
 def image_shape(op: str, name: str, value, layout: str, ndim: int | None = None):
     """A shape given in place of an array: of 2, 3 or 4 axes, or exactly `ndim`."""
     if not is_sequence(value):
-        raise TypeError(f"{op}: `{name}` is {_show(value)}, expected a tuple of integers")
+        raise TypeError(f"{op}: `{name}` is {show(value)}, expected a tuple of integers")
     shape = tuple(integer(op, name, each) for each in value)
     if len(shape) not in ((2, 3, 4) if ndim is None else (ndim,)):
         raise ValueError(f"{op}: `{name}` has {len(shape)} entries, "
@@ -204,7 +210,7 @@ def cast(values: np.ndarray, dtype: np.dtype) -> np.ndarray:
 def output(op: str, out, shape: tuple[int, ...], dtype: np.dtype, **inputs) -> np.ndarray:
     """`out`, if results can be written straight into it."""
     if not isinstance(out, np.ndarray):
-        raise TypeError(f"{op}: `out` is {_show(out)}, expected an array")
+        raise TypeError(f"{op}: `out` is {show(out)}, expected an array")
     if out.dtype != dtype:
         raise TypeError(f"{op}: `out` has dtype {out.dtype}, expected {dtype}")
     shaped(op, "out", out.shape, shape)
@@ -212,7 +218,8 @@ def output(op: str, out, shape: tuple[int, ...], dtype: np.dtype, **inputs) -> n
         raise ValueError(f"{op}: `out` is read-only, expected a writeable array")
     if not out.flags.aligned:
         raise ValueError(f"{op}: `out` is not aligned, expected an aligned array")
-    if any(step == 0 and size > 1 for step, size in zip(out.strides, out.shape, strict=True)):
+    if out.size and any(step == 0 and size > 1
+                        for step, size in zip(out.strides, out.shape, strict=True)):
         raise ValueError(f"{op}: `out` has elements that share memory, expected separate ones")
     for name, each in inputs.items():
         if isinstance(each, np.ndarray) and _overlap(out, each):
@@ -258,6 +265,6 @@ def _names(known: tuple[str, ...]) -> str:
     return ", ".join(f'"{name}"' for name in known)
 
 
-def _show(value) -> str:
+def show(value) -> str:
     text = repr(value)
     return f"{text if len(text) <= 40 else text[:37] + '...'} ({type(value).__name__})"

@@ -200,5 +200,5 @@ def wanted(op: str, wrt) -> tuple[str, ...]:
     if isinstance(wrt, str):
         wrt = (wrt,)
     if not isinstance(wrt, (tuple, list, set, frozenset)):
-        raise TypeError(f"{op}: `wrt` is {_check._show(wrt)}, expected a tuple of names")
+        raise TypeError(f"{op}: `wrt` is {_check.show(wrt)}, expected a tuple of names")
     return tuple(_check.option(op, "wrt", name, known, optional=False) for name in wrt)
