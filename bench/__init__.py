@@ -1,0 +1,1 @@
+"""Benchmarks of `engine`: ``pytest bench`` and ``python -m bench`` (see README.md)."""
