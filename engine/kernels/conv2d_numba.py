@@ -1,0 +1,517 @@
+"""2-D convolution in Numba, forward and backward.
+
+All three directions are one register tile (``numba_support.tile``) fed by offset tables
+(``numba_support.geometry``).  A task copies a zero-padded strip of the source into a buffer of
+its own ("direct"), or on top of that gathers the patches of some dozens of pixels at a time
+("im2col"), runs the tiles, and writes the sums into the result.  Sums run over the (channel, tap)
+pairs in chunks of ``CHUNK``, each chunk from zero: fewer rounding errors at no cost.
+
+What a task computes does not depend on how many threads or images there are, so neither do bits.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .numba_support import geometry, threads
+from .numba_support.geometry import (
+    PHASE_COLS,
+    PHASE_PIXELS,
+    PHASE_ROWS,
+    PHASE_TAPS,
+    PHASE_WEIGHTS,
+    PHASE_WINDOW,
+    PHASE_WINDOWS,
+    PHASE_X,
+    PHASE_Y,
+)
+from .numba_support.jit import inline, kernel
+from .numba_support.tile import MAX_ROWS, ROWS_1, ROWS_2, ROWS_3, ROWS_4, tile
+from .numba_support.vectors import (
+    VECTOR_BYTES,
+    add,
+    at,
+    at_as,
+    at_least,
+    floor_of,
+    get,
+    lanes,
+    load,
+    load_as,
+    load_part,
+    move,
+    put,
+    same_dtype,
+    store,
+    store_part,
+    transpose,
+    zeros,
+)
+
+ALGORITHMS = ("direct", "im2col")
+
+CHUNK = 256  # products summed from zero before they join the others
+_MARGIN = 2 * MAX_ROWS + 4  # rows of sums that tiles and transpositions touch past the last pixel
+_SLICES = 8  # backward_weight: partial sums, at most, that are added up at the end
+_PARALLEL_MACS = 1 << 19  # less work than this is done before a second thread has woken up
+
+
+def refusal(problem, direction, algorithm) -> str | None:
+    """Why this backend cannot run the problem, or None."""
+    if problem.dtype.kind not in "iuf" or problem.dtype.itemsize == 2 and problem.dtype.kind == "f":
+        return f"numba has no arithmetic on {problem.dtype.name}"
+    return None
+
+
+# ---------------------------------------------------------------- the four entry points
+
+def forward(problem, algorithm, x, weight, bias, y) -> None:
+    """y = correlation of x with weight, plus bias, then the activation."""
+    ocg = problem.oc // problem.g
+    steps = _steps(weight)
+    roles = (ocg * steps[0], *steps)  # group, result channel, source channel, row, column
+    _correlate(geometry.forward, problem, algorithm, x, weight, roles, bias, y)
+
+
+def backward_data(problem, algorithm, dy, weight, dx) -> None:
+    """dx = the adjoint of forward in x, applied to dy."""
+    ocg = problem.oc // problem.g
+    out, channel, row, column = _steps(weight)
+    roles = (ocg * out, channel, out, row, column)
+    _correlate(geometry.backward_data, problem, algorithm, dy, weight, roles, None, dx)
+
+
+def backward_weight(problem, algorithm, dy, x, dweight) -> None:
+    """dweight = the adjoint of forward in the weights, applied to dy; x is what forward saw."""
+    compute = _compute_dtype(problem)
+    workers = _threads_for(problem)
+    t = geometry.cached(geometry.forward, problem, compute, _pitches(x), 1)
+    units = problem.n * t.strips
+    slices = max(1, min(_SLICES // (t.groups * t.blocks), units))
+    tap_rows = t.max_taps + MAX_ROWS  # the last tile may hang over
+    patch_pixels = t.patch_pixels if algorithm == "im2col" else 0
+    partial = threads.scratch("partial", slices * t.groups * t.blocks * tap_rows * t.block, compute)
+
+    def correlate(first, last):
+        correlate_weight(
+            first, last, x, dy, partial, slices, t.groups, t.blocks, units, t.strips,
+            t.strip_rows, t.rows, t.span, t.channels, t.outputs, t.dh, t.pad_t, t.pad_l,
+            t.in_place, t.width, t.channel_pitch, t.row_pitch, t.col_pitch, t.vecs, t.phases,
+            t.taps, t.pixels, tap_rows, patch_pixels,
+            threads.scratch("strip", t.strip_size, compute),
+            threads.scratch("gradient", (t.max_pixels + _MARGIN) * t.block, compute),
+            threads.scratch("patch", patch_pixels * t.max_taps, compute),
+            threads.scratch("rows", 2 * tap_rows + patch_pixels + CHUNK, np.int64))
+
+    threads.run(slices * t.groups * t.blocks, correlate, workers)
+
+    def finish(first, last):
+        finish_weight(first, last, partial, dweight, slices, t.groups, t.blocks, t.block,
+                      t.outputs, t.channels, tap_rows, problem.order == "nhwc")
+
+    threads.run(t.groups * t.blocks, finish, workers if partial.size > 1 << 18 else 1)
+
+
+def backward_bias(problem, dy, dbias) -> None:
+    """dbias = dy summed over images and pixels."""
+    wide = np.float64(0) if problem.dtype.kind == "f" else np.int64(0)
+    threads.run(problem.oc, lambda first, last: sum_channels(first, last, dy, dbias, wide),
+                _threads_for(problem))
+
+
+def _correlate(direction, problem, algorithm, source, weight, roles, bias, result):
+    """Pack the weights, then every strip of every image: the body of forward and backward_data."""
+    compute = _compute_dtype(problem)
+    workers = _threads_for(problem)
+    wanted = -(-2 * workers // max(1, problem.n * problem.g)) if workers > 1 else 1
+    t = geometry.cached(direction, problem, compute, _pitches(source), wanted)
+    packed = threads.scratch("packed", t.packed_size, compute)
+
+    def pack(first, last):
+        pack_weights(first, last, weight, *roles, packed, t.blocks, t.block, t.outputs,
+                     t.channels, problem.order == "nhwc", t.phases, t.windows)
+
+    threads.run(t.groups * t.blocks, pack, workers if t.packed_size > 1 << 18 else 1)
+
+    has_bias = bias is not None
+    bias = bias.astype(compute, copy=False) if has_bias else np.empty(0, compute)
+    relu = problem.activation == "relu" and direction is geometry.forward
+    parts = min(t.blocks, -(-wanted // t.strips))  # share out the output channels if need be
+    patch_pixels = t.patch_pixels if algorithm == "im2col" else 0
+
+    def correlate(first, last):
+        correlate_strips(
+            first, last, source, packed, bias, has_bias, relu, result, t.groups, t.strips, parts,
+            t.strip_rows, t.rows, t.span, t.channels, t.outputs, t.dh, t.sy, t.sx, t.pad_t,
+            t.pad_l, t.in_place, t.width, t.channel_pitch, t.row_pitch, t.col_pitch, t.vecs,
+            t.blocks, t.phases, t.taps, t.pixels, patch_pixels,
+            threads.scratch("strip", t.strip_size, compute),
+            threads.scratch("sums", (t.max_pixels + 2 * _MARGIN) * t.block, compute),
+            threads.scratch("patch", patch_pixels and (patch_pixels + MAX_ROWS) * t.max_taps,
+                            compute),
+            threads.scratch("rows", t.max_pixels + patch_pixels + 2 * MAX_ROWS + t.max_taps + CHUNK,
+                            np.int64))
+
+    threads.run(problem.n * t.groups * t.strips * parts, correlate, workers)
+
+
+def _compute_dtype(problem):
+    """Integers of any kind are computed as int64: modulo 2^64 the sign makes no difference."""
+    return problem.dtype if problem.dtype.kind == "f" else np.dtype(np.int64)
+
+
+def _steps(array):
+    """Strides in elements."""
+    return tuple(stride // array.itemsize for stride in array.strides)
+
+
+def _pitches(array):
+    """Channel, row and column strides in elements."""
+    return _steps(array)[1:]
+
+
+def _threads_for(problem) -> int:
+    return threads.num_threads() if problem.macs > _PARALLEL_MACS else 1
+
+
+# ---------------------------------------------------------------- kernels
+
+@kernel(writes="packed")
+def pack_weights(first, last, weight, group_step, out_step, channel_step, row_step, col_step,
+                 packed, blocks, block, outputs, channels, channels_last, phases, windows):
+    """packed[phase][group][block][(channel, tap)][output]; one task is one (group, block)."""
+    for p in range(len(phases)):
+        count = phases[p, PHASE_WINDOW]
+        taps = count * channels
+        for task in range(first, last):
+            group, out0 = task // blocks, task % blocks * block
+            valid = min(block, outputs - out0)
+            target = at(packed, phases[p, PHASE_WEIGHTS] + task * taps * block)
+            source = at(weight, group * group_step + out0 * out_step)
+            for c in range(channels):
+                for tap in range(count):
+                    row = windows[phases[p, PHASE_WINDOWS] + tap, 0]
+                    col = windows[phases[p, PHASE_WINDOWS] + tap, 1]
+                    k = tap * channels + c if channels_last else c * count + tap
+                    here = move(source, c * channel_step + row * row_step + col * col_step)
+                    for out in range(valid):
+                        put(target, k * block + out, get(here, out * out_step))
+                    for out in range(valid, block):
+                        put(target, k * block + out, 0)
+
+
+@kernel(writes="y strip sums patch rows")
+def correlate_strips(first, last, x, packed, bias, has_bias, relu, y, groups, strips, parts,
+                     strip_rows, all_rows, span, channels, outputs, dh, sy, sx, pad_t,
+                     pad_l, in_place, width, channel_pitch, row_pitch, col_pitch, vecs,
+                     blocks, phases, taps, pixels, patch_pixels,
+                     strip, sums, patch, rows):
+    """One task is one strip of one group of one image, for one part of the output channels."""
+    block = vecs * lanes(at(sums, 0))
+    weight_steps = multiples(at(rows, len(rows) - CHUNK), block, CHUNK)
+    for task in range(first, last):
+        part = task % parts
+        row0 = task // parts % strips * strip_rows
+        group = task // (parts * strips) % groups
+        image = task // (parts * strips * groups)
+        height = (min(strip_rows, all_rows - row0) - 1) * dh + span
+        source = source_strip(x, image, group * channels, channels, row0 * dh - pad_t, -pad_l,
+                              height, width, in_place, strip, channel_pitch, row_pitch, col_pitch)
+        for p in range(len(phases)):
+            cols = phases[p, PHASE_COLS]
+            count = (min(phases[p, PHASE_ROWS], row0 + strip_rows) - row0) * cols
+            tap_count = phases[p, PHASE_WINDOW] * channels
+            step = patch_pixels if patch_pixels else max(1, count)
+            for pixel0 in range(0, count, step):
+                here = min(step, count - pixel0)
+                base, tap_at = source, at(taps, phases[p, PHASE_TAPS])
+                pixel_at = clamped(at(rows, 0), at(pixels, phases[p, PHASE_PIXELS] + pixel0), here)
+                if patch_pixels:
+                    base = gather(at(patch, 0), source, pixel_at, here, tap_at, tap_count)
+                    pixel_at = multiples(pixel_at, tap_count, here + MAX_ROWS)
+                    tap_at = multiples(at(rows, here + MAX_ROWS), 1, tap_count)
+                for b in range(part * blocks // parts, (part + 1) * blocks // parts):
+                    weights = at(packed, phases[p, PHASE_WEIGHTS]
+                                 + (group * blocks + b) * tap_count * block)
+                    product(vecs, here, tap_count, base, pixel_at, tap_at, weights, weight_steps,
+                            at(sums, 0), False)
+                    write(sums, block, min(block, outputs - b * block), pixel0, here, cols, y,
+                          image, group * outputs + b * block, phases[p, PHASE_Y] + row0 * sy,
+                          phases[p, PHASE_X], sy, sx, bias, has_bias, relu)
+
+
+@kernel(writes="partial strip gradient patch rows")
+def correlate_weight(first, last, x, dy, partial, slices, groups, blocks, units, strips,
+                     strip_rows, all_rows, span, channels, outputs, dh, pad_t, pad_l,
+                     in_place, width, channel_pitch, row_pitch, col_pitch, vecs, phases,
+                     taps, pixels, tap_rows, patch_pixels, strip, gradient, patch, rows):
+    """One task sums one slice of the strips of all images, for one block of output channels.
+
+    Tile rows are (channel, tap) pairs, tile columns output channels, the sum runs over pixels.
+    """
+    block = vecs * lanes(at(gradient, 0))
+    cols, tap_count = phases[0, PHASE_COLS], phases[0, PHASE_WINDOW] * channels
+    gradient_steps = multiples(at(rows, len(rows) - CHUNK), block, CHUNK)
+    for task in range(first, last):
+        b, group = task % blocks, task // blocks % groups
+        part = task // (blocks * groups)
+        total = at(partial, task * tap_rows * block)
+        fill(total, tap_rows * block)
+        for unit in range(part * units // slices, (part + 1) * units // slices):
+            image, row0 = unit // strips, unit % strips * strip_rows
+            rows_here = min(strip_rows, all_rows - row0)
+            source = source_strip(x, image, group * channels, channels, row0 * dh - pad_t, -pad_l,
+                                  (rows_here - 1) * dh + span, width, in_place, strip,
+                                  channel_pitch, row_pitch, col_pitch)
+            count = rows_here * cols
+            read_gradient(dy, image, group * outputs + b * block, min(block, outputs - b * block),
+                          row0, rows_here, cols, gradient, block)
+            step = patch_pixels if patch_pixels else count
+            for pixel0 in range(0, count, step):
+                here = min(step, count - pixel0)
+                base, pixel_at = source, at(pixels, pixel0)
+                tap_at = clamped(at(rows, 0), at(taps, 0), tap_count)
+                if patch_pixels:
+                    base = gather(at(patch, 0), source, pixel_at, here, tap_at, tap_count)
+                    tap_at = clamped(tap_at, multiples(at(rows, tap_rows), 1, tap_count), tap_count)
+                    pixel_at = multiples(at(rows, 2 * tap_rows), tap_count, here)
+                product(vecs, tap_count, here, base, tap_at, pixel_at,
+                        at(gradient, pixel0 * block), gradient_steps, total, True)
+
+
+@kernel(writes="dweight")
+def finish_weight(first, last, partial, dweight, slices, groups, blocks, block, outputs,
+                  channels, tap_rows, channels_last):
+    """dweight = the partial sums added in order; one task is one (group, block)."""
+    height, width = dweight.shape[2:]
+    for task in range(first, last):
+        group, out0 = task // blocks, task % blocks * block
+        for c in range(channels):
+            for tap in range(height * width):
+                k = tap * channels + c if channels_last else c * height * width + tap
+                for out in range(min(block, outputs - out0)):
+                    total = partial[(task * tap_rows + k) * block + out]
+                    for part in range(1, slices):
+                        here = part * groups * blocks + task
+                        total += partial[(here * tap_rows + k) * block + out]
+                    dweight[group * outputs + out0 + out, c, tap // width, tap % width] = total
+
+
+@kernel(writes="dbias")
+def sum_channels(first, last, dy, dbias, nothing):
+    """dbias = sums over images and pixels in the dtype of ``nothing``; one task is one channel."""
+    images, _, height, width = dy.shape
+    for c in range(first, last):
+        total = nothing
+        for n in range(images):
+            for h in range(height):
+                for w in range(width):
+                    total += dy[n, c, h, w]
+        dbias[c] = total
+
+
+# ---------------------------------------------------------------- parts of the kernels
+
+@inline
+def product(vecs, count, length, a, a_rows, a_taps, b, b_taps, c, accumulate):
+    """c (count rows, and a few more to fill the last tile) = or += the gathered a times b."""
+    pitch = vecs * lanes(a)
+    for start in range(0, max(1, length), CHUNK):
+        here = min(CHUNK, length - start)
+        taps, right = move(a_taps, start), move(b, start * pitch)
+        more = accumulate or start > 0
+        if vecs == 4:
+            for i in range(0, count, ROWS_4):
+                tile(ROWS_4, 4, here, a, move(a_rows, i), taps, right, b_taps,
+                     move(c, i * pitch), pitch, more)
+        elif vecs == 3:
+            for i in range(0, count, ROWS_3):
+                tile(ROWS_3, 3, here, a, move(a_rows, i), taps, right, b_taps,
+                     move(c, i * pitch), pitch, more)
+        elif vecs == 2:
+            for i in range(0, count, ROWS_2):
+                tile(ROWS_2, 2, here, a, move(a_rows, i), taps, right, b_taps,
+                     move(c, i * pitch), pitch, more)
+        else:
+            for i in range(0, count, ROWS_1):
+                tile(ROWS_1, 1, here, a, move(a_rows, i), taps, right, b_taps,
+                     move(c, i * pitch), pitch, more)
+
+
+@inline
+def element_steps(array):
+    """Strides in elements."""
+    sn, sc, sh, sw = array.strides
+    return sn // array.itemsize, sc // array.itemsize, sh // array.itemsize, sw // array.itemsize
+
+
+@inline
+def source_strip(x, image, channel0, channels, row0, col0, height, width, in_place, strip,
+                 channel_pitch, row_pitch, col_pitch):
+    """Pointer to rows [row0, row0+height) of some channels of x, zeros where x has none."""
+    sn, sc, sh, sw = element_steps(x)
+    target = at(strip, 0)
+    start = image * sn + channel0 * sc
+    if in_place:
+        return at_as(target, x, start + row0 * sh)
+    before = min(max(-col0, 0), width)
+    inside = max(0, min(x.shape[3] - col0, width) - before)
+    after = width - before - inside
+    start += (before + col0) * sw
+    for r in range(height):
+        row = row0 + r
+        there = 0 <= row < x.shape[2] and inside > 0
+        for c in range(channels if col_pitch == 1 else 1):
+            out = move(target, c * channel_pitch + r * row_pitch)
+            if not there:
+                fill(out, width * col_pitch)
+                continue
+            fill(out, before * col_pitch)
+            pixels = at(x, start + c * sc + row * sh)
+            if col_pitch == 1:
+                copy(move(out, before), pixels, sw, inside)
+            elif sc == 1 and sw == channels:
+                copy(move(out, before * channels), pixels, 1, inside * channels)
+            else:
+                for w in range(inside):
+                    copy(move(out, (before + w) * channels), move(pixels, w * sw), sc, channels)
+            fill(move(out, (before + inside) * col_pitch), after * col_pitch)
+    return target
+
+
+@inline
+def read_gradient(dy, image, channel0, channels, row0, row_count, cols, gradient, block):
+    """gradient[pixel, channel] of some rows of dy; channels are filled up to ``block`` with 0."""
+    sn, sc, sh, sw = element_steps(dy)
+    size = lanes(at(gradient, 0))
+    nothing, lowest = zeros(gradient), floor_of(gradient, False)
+    start = image * sn + channel0 * sc + row0 * sh
+    length = cols
+    if sh == cols * sw:  # rows follow one another: one long run
+        length = row_count * cols
+    for first in range(0, row_count * cols, length):
+        source = at(dy, start + first // cols * sh)
+        target = at(gradient, first * block)
+        if sc != 1 and sw == 1:
+            full_channels, full = channels // size * size, length // size * size
+            for c in range(0, full_channels, size):
+                for w in range(0, full, size):
+                    transpose(move(source, c * sc + w), sc, move(target, w * block + c), block,
+                              nothing, lowest)
+        else:
+            full_channels, full = 0, 0
+        for w in range(length):
+            done = full_channels if w < full else 0
+            pixel = move(target, w * block)
+            copy(move(pixel, done), move(source, w * sw + done * sc), sc, channels - done)
+            fill(move(pixel, channels), block - channels)
+
+
+@inline
+def write(sums, block, channels, pixel0, count, cols, y, image, channel0, oy, ox, sy, sx,
+          bias, has_bias, relu):
+    """Pixels [pixel0, pixel0+count) of a phase of y = sums + bias, then relu."""
+    sn, sc, sh, sw = element_steps(y)
+    start = image * sn + channel0 * sc + oy * sh + ox * sw
+    flat = sy * sh == cols * sx * sw  # rows follow one another
+    pixel = pixel0
+    while pixel < pixel0 + count:
+        row, col = pixel // cols, pixel % cols
+        run = pixel0 + count - pixel
+        if not flat:
+            run = min(run, cols - col)
+        source = at(sums, (pixel - pixel0) * block)
+        if same_dtype(y, sums) and (sc == 1 or sx * sw == 1):
+            write_vectors(source, block, channels, run,
+                          at_as(source, y, start + row * sy * sh + col * sx * sw), sc, sx * sw,
+                          at(bias, channel0), has_bias, floor_of(sums, relu),
+                          at(sums, len(sums) - VECTOR_BYTES * VECTOR_BYTES // 16))
+        else:
+            target = at(y, start + row * sy * sh + col * sx * sw)
+            for i in range(run):
+                for c in range(channels):
+                    value = get(source, i * block + c)
+                    if has_bias:
+                        value += bias[channel0 + c]
+                    here = i * sx * sw + c * sc
+                    put(target, here, value)
+                    if relu and get(target, here) < 0:
+                        put(target, here, 0)
+        pixel += run
+
+
+@inline
+def write_vectors(source, block, channels, run, target, channel_step, pixel_step, bias,
+                  has_bias, lowest, spare):
+    """A run of pixels: row by row where channels are contiguous, else transposed in squares."""
+    size = lanes(source)
+    for c in range(0, channels, size):
+        some = min(size, channels - c)
+        plus = zeros(source)
+        if has_bias:
+            plus = load_part(move(bias, c), some)
+        if channel_step == 1:
+            for i in range(run):
+                value = at_least(add(load(move(source, i * block + c)), plus), lowest)
+                out = move(target, i * pixel_step + c)
+                if some == size:
+                    store(out, value)
+                else:
+                    store_part(out, value, some)
+            continue
+        for i in range(0, run, size):
+            square = move(source, i * block + c)
+            out = move(target, c * channel_step + i)
+            if some == size and i + size <= run:
+                transpose(square, block, out, channel_step, plus, lowest)
+            else:
+                transpose(square, block, spare, size, plus, lowest)
+                for j in range(some):
+                    store_part(move(out, j * channel_step), load(move(spare, j * size)),
+                               min(size, run - i))
+
+
+@inline
+def fill(target, count):
+    """Zeros."""
+    for i in range(count):
+        put(target, i, 0)
+
+
+@inline
+def copy(target, source, step, count):
+    """``count`` numbers, ``step`` apart, to contiguous memory of another or the same dtype."""
+    done = 0
+    if step == 1:
+        size = lanes(target)
+        done = count // size * size
+        for i in range(0, done, size):
+            store(move(target, i), load_as(target, move(source, i)))
+    for i in range(done, count):
+        put(target, i, get(source, i * step))
+
+
+@inline
+def clamped(target, source, count):
+    """A table with its last entry repeated, for a last tile that hangs over."""
+    for i in range(count + MAX_ROWS):
+        put(target, i, get(source, min(i, count - 1)))
+    return target
+
+
+@inline
+def multiples(target, step, count):
+    """The table 0, step, 2*step..."""
+    for i in range(count):
+        put(target, i, i * step)
+    return target
+
+
+@inline
+def gather(patch, source, pixels, pixel_count, taps, tap_count):
+    """patch[pixel, tap]: the matrix of im2col for some pixels."""
+    for p in range(pixel_count):
+        here, row = move(source, get(pixels, p)), move(patch, p * tap_count)
+        for k in range(tap_count):
+            put(row, k, get(here, get(taps, k)))
+    return patch
