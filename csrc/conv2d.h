@@ -10,6 +10,4 @@ void NAME(conv2d_forward)(const engine_conv2d *p, const void *x, const void *wei
 void NAME(conv2d_backward_data)(const engine_conv2d *p, const void *dy, const void *weight, void *dx, void *workspace);
 void NAME(conv2d_backward_weight)(const engine_conv2d *p, const void *dy, const void *x, void *dweight, void *workspace);
 
-int64_t NAME(conv2d_backward_weight_workspace)(const engine_conv2d *p);
-
 #endif

@@ -4,8 +4,8 @@
    The work is cut into (slice of the batch, group, block of output channels, range of input channels).  Every task sums
    into memory of its own; slices are added in order at the end.  The cut depends on the problem alone, so the bits do not
    depend on the number of threads. */
+#include "conv2d_weight.h"
 #include "arena.h"
-#include "conv2d.h"
 #include "stage.h"
 #include "thread.h"
 #include "tile.h"
@@ -98,7 +98,7 @@ static void carve(struct job *job, struct arena *arena) {
     }
 }
 
-int64_t NAME(conv2d_backward_weight_workspace)(const engine_conv2d *p) {
+int64_t NAME(conv2d_weight_workspace)(const engine_conv2d *p) {
     struct job job = {.p = p, .b = block_up(p)};
     struct arena arena = {0};
     carve(&job, &arena);
@@ -205,7 +205,7 @@ static void finish_task(void *context, int64_t task, int64_t worker) {
             to[l * s[0] + t / b->taps * s[1] + t % b->taps / p->kw * s[2] + t % p->kw * s[3]] = acc[t * width + l];
 }
 
-void NAME(conv2d_backward_weight)(const engine_conv2d *p, const void *dy, const void *x, void *dweight, void *workspace) {
+void NAME(conv2d_weight)(const engine_conv2d *p, const elem *dy, const elem *x, elem *dweight, void *workspace) {
     struct job job = {.p = p, .b = block_up(p), .dy = dy, .x = x, .dweight = dweight};
     struct arena arena = {.base = workspace};
     carve(&job, &arena);

@@ -310,7 +310,8 @@ static void strip_task(void *context, int64_t task, int64_t worker) {
 
 void NAME(correlate)(const struct correlation *c, const elem *source, const elem *weight, const elem *bias, elem *dest,
                      void *workspace) {
-    struct job job = {.c = c, .b = block_up(c), .source = source, .weight = weight, .bias = bias, .dest = dest};
+    struct job job = {.c = c, .b = block_up(c), .source = source, .weight = weight + c->weight_offset,
+                      .bias = bias, .dest = dest + c->d_offset};
     struct arena arena = {.base = workspace};
     carve(&job, &arena);
     fill_offsets(&job);

@@ -16,6 +16,7 @@ struct correlation {
     int64_t first_h, first_w, space_h, space_w;
     int64_t s_stride[4], d_stride[4];         /* n c h w */
     int64_t w_group, w_dc, w_sc, w_h, w_w;    /* strides of weight: group, d channel, s channel, tap row, tap column */
+    int64_t weight_offset, d_offset;          /* of the first weight and the first destination element */
     int im2col, relu;
     int64_t threads;
 };

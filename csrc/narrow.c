@@ -1,5 +1,6 @@
 #include "narrow.h"
 #include "arena.h"
+#include "depthwise.h"
 #include "stage.h"
 #include "thread.h"
 
@@ -60,8 +61,8 @@ struct blocking {
 };
 
 struct job {
-    int64_t phases;
-    const struct narrow_phase *phase;
+    int64_t phases, across; /* `across` consecutive phases fill the same destination rows between them */
+    const struct correlation *phase;
     struct blocking b;
     const elem *source, *weight, *bias;
     elem *dest;
@@ -76,15 +77,15 @@ struct job {
 
 int NAME(narrow_suits)(const struct correlation *c) { return c->dc * 4 < LANES * 3; }
 
-static struct blocking block_up(int64_t phases, const struct narrow_phase *phase) {
-    const struct correlation *c = &phase[0].c;
+static struct blocking block_up(int64_t phases, const struct correlation *phase) {
+    const struct correlation *c = &phase[0];
     struct blocking b = {.blocks = ceil_div(c->dc, MOST_ROWS)};
     b.channels = ceil_div(c->dc, b.blocks);
 
     int64_t h1 = INT64_MIN, w1 = INT64_MIN, dw = 0;
     b.h0 = b.w0 = INT64_MAX;
     for (int64_t f = 0; f < phases; f++) {
-        const struct correlation *p = &phase[f].c;
+        const struct correlation *p = &phase[f];
         b.dh = max64(b.dh, p->dh), dw = max64(dw, p->dw);
         if (p->taps_h == 0) continue;
         b.h0 = min64(b.h0, p->first_h), h1 = max64(h1, p->first_h + (p->taps_h - 1) * p->space_h);
@@ -106,11 +107,11 @@ static struct blocking block_up(int64_t phases, const struct narrow_phase *phase
 }
 
 static void carve(struct job *job, struct arena *arena) {
-    const struct correlation *c = &job->phase[0].c;
+    const struct correlation *c = &job->phase[0];
     const struct blocking *b = &job->b;
     job->taps = ARENA_TAKE(arena, struct taps, job->phases);
     for (int64_t f = 0; f < job->phases; f++) {
-        struct taps taps = {.k = c->sc * job->phase[f].c.taps_h * job->phase[f].c.taps_w};
+        struct taps taps = {.k = c->sc * job->phase[f].taps_h * job->phase[f].taps_w};
         taps.offset = ARENA_TAKE(arena, int64_t, taps.k);
         taps.packed = ARENA_TAKE(arena, elem, c->g * c->dc * taps.k);
         if (arena->base) job->taps[f] = taps;
@@ -118,20 +119,20 @@ static void carve(struct job *job, struct arena *arena) {
     job->worker = ARENA_TAKE(arena, struct worker, c->threads);
     for (int64_t t = 0; t < c->threads; t++) {
         struct worker w = {.strip = ARENA_TAKE(arena, elem, b->strip_size),
-                           .acc = ARENA_TAKE(arena, elem, b->channels * b->pixels)};
+                           .acc = ARENA_TAKE(arena, elem, job->across * b->channels * b->pixels)};
         if (arena->base) job->worker[t] = w;
     }
 }
 
-int64_t NAME(narrow_workspace)(int64_t phases, const struct narrow_phase *phase) {
-    struct job job = {.phases = phases, .phase = phase, .b = block_up(phases, phase)};
+int64_t NAME(narrow_workspace)(int64_t phases, int64_t across, const struct correlation *phase) {
+    struct job job = {.phases = phases, .across = across, .phase = phase, .b = block_up(phases, phase)};
     struct arena arena = {0};
     carve(&job, &arena);
     return arena.used;
 }
 
 static void fill_offsets(struct job *job, int64_t f) {
-    const struct correlation *c = &job->phase[f].c;
+    const struct correlation *c = &job->phase[f];
     const struct blocking *b = &job->b;
     int64_t plane = b->src_rows * b->src_cols, *offset = job->taps[f].offset;
     for (int64_t channel = 0; channel < c->sc; channel++)
@@ -144,7 +145,7 @@ static void fill_offsets(struct job *job, int64_t f) {
 }
 
 static void pack_weights(struct job *job, int64_t f, int64_t group) {
-    const struct correlation *c = &job->phase[f].c;
+    const struct correlation *c = &job->phase[f];
     elem *to = job->taps[f].packed + group * c->dc * job->taps[f].k;
     const elem *from = job->weight + job->phase[f].weight_offset + group * c->w_group;
     for (int64_t block = 0; block < c->dc; block += job->b.channels)
@@ -156,28 +157,24 @@ static void pack_weights(struct job *job, int64_t f, int64_t group) {
 }
 
 static void stage_strip(const struct job *job, int64_t i0, const elem *source, elem *strip) {
-    const struct correlation *c = &job->phase[0].c;
+    const struct correlation *c = &job->phase[0];
     const struct blocking *b = &job->b;
     struct window window = {.channels = c->sc, .sh = c->sh, .sw = c->sw, .rows = b->src_rows, .cols = b->src_cols,
                             .step_h = c->step_h, .step_w = c->step_w,
                             .stride_c = c->s_stride[1], .stride_h = c->s_stride[2], .stride_w = c->s_stride[3],
                             .pitch_c = b->pitch_c, .pitch_h = b->src_cols, .pitch_w = 1};
-    for (int64_t h = 0; h < c->step_h; h++)
-        for (int64_t w = 0; w < c->step_w; w++) {
-            window.h0 = i0 * c->step_h + b->h0 + h;
-            window.w0 = b->w0 + w;
-            NAME(stage)(&window, source, strip + (h * c->step_w + w) * b->src_rows * b->src_cols);
-        }
+    NAME(stage_phases)(&window, i0 * c->step_h + b->h0, b->w0, source, strip);
 }
 
+/* acc[channel][pixel] of one phase and block of channels */
 static void multiply(const struct job *job, const struct taps *taps, const elem *packed, int64_t channels, int64_t pixels,
-                     const struct worker *w) {
+                     const elem *strip, elem *acc) {
     int64_t step = tile_vecs(channels) * LANES;
     for (int64_t q = 0; q < pixels; q += step) {
         int64_t k0 = 0;
         do { /* at least once: without taps the sum is zero */
             int64_t k = min64(CHUNK, taps->k - k0);
-            any_tile(channels, k, taps->offset + k0, packed + k0 * channels, w->strip + q, w->acc + q, job->b.pixels, k0 > 0);
+            any_tile(channels, k, taps->offset + k0, packed + k0 * channels, strip + q, acc + q, job->b.pixels, k0 > 0);
             k0 += k;
         } while (k0 < taps->k);
     }
@@ -197,42 +194,87 @@ static void store_row(int64_t count, const elem *acc, elem bias, int relu, elem 
     }
 }
 
+/* two phases that alternate along a row */
+static void store_pair(int64_t count_even, int64_t count_odd, const elem *even, const elem *odd, elem *to) {
+    int64_t i = 0;
+    for (; i + LANES <= count_odd; i += LANES) {
+        vec a = vec_load(even + i), b = vec_load(odd + i);
+        vec_store(to + 2 * i, vec_zip_low(a, b));
+        vec_store(to + 2 * i + LANES, vec_zip_high(a, b));
+    }
+    store_row(count_even - i, even + i, 0, 0, to + 2 * i, 2);
+    store_row(count_odd - i, odd + i, 0, 0, to + 2 * i + 1, 2);
+}
+
+/* One block of channels of the phases [f, f + across), from the staged strip to dest. */
+static void phases_of_rows(const struct job *job, int64_t f, int64_t group, int64_t r0, int64_t i0, elem *dest,
+                           const struct worker *w) {
+    const struct blocking *b = &job->b;
+    const struct correlation *c = &job->phase[f];
+    int64_t channels = min64(b->channels, c->dc - r0), rows = min64(b->rows, c->dh - i0), channel = group * c->dc + r0;
+    if (rows <= 0) return;
+    for (int64_t a = 0; a < job->across; a++) {
+        const struct taps *taps = &job->taps[f + a];
+        multiply(job, taps, taps->packed + channel * taps->k, channels, (rows - 1) * b->src_cols + job->phase[f + a].dw,
+                 w->strip, w->acc + a * b->channels * b->pixels);
+    }
+    for (int64_t r = 0; r < channels; r++)
+        for (int64_t i = 0; i < rows; i++) {
+            const elem *acc = w->acc + r * b->pixels + i * b->src_cols;
+            int64_t at = (channel + r) * c->d_stride[1] + (i0 + i) * c->d_stride[2];
+            if (job->across == 2 && c->d_stride[3] == 2) {
+                store_pair(c->dw, job->phase[f + 1].dw, acc, acc + b->channels * b->pixels,
+                           dest + job->phase[f].d_offset + at);
+                continue;
+            }
+            for (int64_t a = 0; a < job->across; a++)
+                store_row(job->phase[f + a].dw, acc + a * b->channels * b->pixels, job->bias ? job->bias[channel + r] : 0,
+                          c->relu, dest + job->phase[f + a].d_offset + at, c->d_stride[3]);
+        }
+}
+
+/* A depthwise channel of one phase whose destination rows are contiguous goes there without a detour. */
+static void depthwise_channel(const struct job *job, int64_t f, int64_t group, int64_t i0, elem *dest, const elem *strip) {
+    const struct correlation *c = &job->phase[f];
+    const struct blocking *b = &job->b;
+    const struct taps *taps = &job->taps[f];
+    struct depthwise_rows d = {
+        .taps_h = c->taps_h, .taps_w = c->taps_w, .step_h = c->step_h, .column = taps->offset,
+        .weights = taps->packed + group * taps->k, .source = strip, .pitch = b->src_cols,
+        .plane = c->step_w * b->src_rows * b->src_cols, .bias = job->bias ? job->bias[group] : 0, .relu = c->relu,
+        .rows = min64(b->rows, c->dh - i0), .cols = c->dw, .to_pitch = c->d_stride[2],
+        .to = dest + job->phase[f].d_offset + group * c->d_stride[1] + i0 * c->d_stride[2]};
+    NAME(depthwise_rows)(&d);
+}
+
 static void strip_task(void *context, int64_t task, int64_t worker) {
     struct job *job = context;
     const struct blocking *b = &job->b;
     const struct worker *w = &job->worker[worker];
-    const struct correlation *c = &job->phase[0].c;
+    const struct correlation *c = &job->phase[0];
     int64_t i0 = task % b->strips * b->rows, group = task / b->strips % c->g, image = task / b->strips / c->g;
     if (i0 >= b->dh) return; /* equal strips can cover the plane before the last one */
     stage_strip(job, i0, job->source + image * c->s_stride[0] + group * c->sc * c->s_stride[1], w->strip);
-    for (int64_t f = 0; f < job->phases; f++) {
-        c = &job->phase[f].c;
-        int64_t rows = min64(b->rows, c->dh - i0);
-        if (rows <= 0 || c->dw <= 0) continue;
-        for (int64_t r0 = 0; r0 < c->dc; r0 += b->channels) {
-            int64_t channels = min64(b->channels, c->dc - r0);
-            multiply(job, &job->taps[f], job->taps[f].packed + (group * c->dc + r0) * job->taps[f].k, channels,
-                     (rows - 1) * b->src_cols + c->dw, w);
-            for (int64_t r = 0; r < channels; r++) {
-                int64_t channel = group * c->dc + r0 + r;
-                elem *to = job->dest + job->phase[f].dest_offset + image * c->d_stride[0] + channel * c->d_stride[1];
-                for (int64_t i = 0; i < rows; i++)
-                    store_row(c->dw, w->acc + r * b->pixels + i * b->src_cols, job->bias ? job->bias[channel] : 0, c->relu,
-                              to + (i0 + i) * c->d_stride[2], c->d_stride[3]);
-            }
-        }
+    elem *dest = job->dest + image * c->d_stride[0];
+    int direct = job->phases == 1 && c->sc == 1 && c->dc == 1 && c->d_stride[3] == 1 &&
+                 NAME(depthwise_rows_suits)(c->taps_h, c->space_h, c->step_h, min64(b->rows, c->dh - i0));
+    if (direct) {
+        depthwise_channel(job, 0, group, i0, dest, w->strip);
+        return;
     }
+    for (int64_t f = 0; f < job->phases; f += job->across)
+        for (int64_t r0 = 0; r0 < c->dc; r0 += b->channels) phases_of_rows(job, f, group, r0, i0, dest, w);
 }
 
-void NAME(narrow)(int64_t phases, const struct narrow_phase *phase, const elem *source, const elem *weight, const elem *bias,
-                  elem *dest, void *workspace) {
-    struct job job = {.phases = phases, .phase = phase, .b = block_up(phases, phase), .source = source, .weight = weight,
+void NAME(narrow)(int64_t phases, int64_t across, const struct correlation *phase, const elem *source, const elem *weight,
+                  const elem *bias, elem *dest, void *workspace) {
+    struct job job = {.phases = phases, .across = across, .phase = phase, .b = block_up(phases, phase), .source = source, .weight = weight,
                       .bias = bias, .dest = dest};
     struct arena arena = {.base = workspace};
     carve(&job, &arena);
     for (int64_t f = 0; f < phases; f++) {
         fill_offsets(&job, f);
-        for (int64_t group = 0; group < phase[0].c.g; group++) pack_weights(&job, f, group);
+        for (int64_t group = 0; group < phase[0].g; group++) pack_weights(&job, f, group);
     }
-    engine_parallel(phase[0].c.threads, phase[0].c.n * phase[0].c.g * job.b.strips, strip_task, &job);
+    engine_parallel(phase[0].threads, phase[0].n * phase[0].g * job.b.strips, strip_task, &job);
 }

@@ -9,14 +9,10 @@
 
 #include "correlate.h"
 
-struct narrow_phase {
-    struct correlation c;
-    int64_t weight_offset, dest_offset; /* in elements */
-};
-
 int NAME(narrow_suits)(const struct correlation *c);
-int64_t NAME(narrow_workspace)(int64_t phases, const struct narrow_phase *phase);
-void NAME(narrow)(int64_t phases, const struct narrow_phase *phase, const elem *source, const elem *weight, const elem *bias,
-                  elem *dest, void *workspace);
+/* `across` consecutive phases, a divisor of `phases`, fill the same rows of dest between them */
+int64_t NAME(narrow_workspace)(int64_t phases, int64_t across, const struct correlation *phase);
+void NAME(narrow)(int64_t phases, int64_t across, const struct correlation *phase, const elem *source, const elem *weight,
+                  const elem *bias, elem *dest, void *workspace);
 
 #endif

@@ -14,4 +14,8 @@ struct window {
 
 void NAME(stage)(const struct window *w, const elem *source, elem *copy);
 
+/* All step_h*step_w sub-planes of a window that starts at (h0, w0): row r, column q of the source from there go to
+   sub-plane (r % step_h)*step_w + q % step_w.  rows, cols and the pitches are those of a sub-plane, one follows another. */
+void NAME(stage_phases)(struct window *w, int64_t h0, int64_t w0, const elem *source, elem *copy);
+
 #endif

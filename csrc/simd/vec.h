@@ -89,19 +89,23 @@ INLINE void vec_store_first(elem *p, vec v, int64_t count) {
 #define vec_zip_high(a, b) __builtin_shufflevector(a, b, 1, 3)
 #endif
 
-/* a0 a2 a4 ... b0 b2 ..., and the odd ones: takes a pair of vectors at stride 2 apart */
+/* even: a0 a2 a4 ... b0 b2 ...; odd: a1 a3 ... b1 b3 ...; even_odd: a0 a2 ... b1 b3 ... */
 #if LANES == 16
 #define vec_even(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30)
 #define vec_odd(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31)
+#define vec_even_odd(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14, 17, 19, 21, 23, 25, 27, 29, 31)
 #elif LANES == 8
 #define vec_even(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 8, 10, 12, 14)
 #define vec_odd(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7, 9, 11, 13, 15)
+#define vec_even_odd(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6, 9, 11, 13, 15)
 #elif LANES == 4
 #define vec_even(a, b) __builtin_shufflevector(a, b, 0, 2, 4, 6)
 #define vec_odd(a, b) __builtin_shufflevector(a, b, 1, 3, 5, 7)
+#define vec_even_odd(a, b) __builtin_shufflevector(a, b, 0, 2, 5, 7)
 #else
 #define vec_even(a, b) __builtin_shufflevector(a, b, 0, 2)
 #define vec_odd(a, b) __builtin_shufflevector(a, b, 1, 3)
+#define vec_even_odd(a, b) __builtin_shufflevector(a, b, 0, 3)
 #endif
 
 /* Transpose a square of LANES x LANES in registers: log2(LANES) rounds, each of which zips row i with row i + LANES/2. */

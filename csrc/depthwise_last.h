@@ -1,0 +1,16 @@
+/* Depthwise convolution of channels-last arrays: vectors along channels, nothing staged. */
+#ifndef ENGINE_DEPTHWISE_LAST_H
+#define ENGINE_DEPTHWISE_LAST_H
+
+#include "correlate.h"
+
+int NAME(depthwise_last_suits)(const struct correlation *c);
+int64_t NAME(depthwise_last_workspace)(int64_t phases, const struct correlation *phase);
+void NAME(depthwise_last)(int64_t phases, const struct correlation *phase, const elem *source, const elem *weight,
+                          const elem *bias, elem *dest, void *workspace);
+
+/* The gradient of the weights of the same: c describes the forward convolution, source is x, dest is dy. */
+int64_t NAME(depthwise_last_weight_workspace)(const struct correlation *c);
+void NAME(depthwise_last_weight)(const struct correlation *c, const elem *x, const elem *dy, elem *dweight, void *workspace);
+
+#endif
