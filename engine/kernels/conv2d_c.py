@@ -92,7 +92,7 @@ def _describe(problem, algorithm, x, weight, y, relu=False):
         "weight_stride": [s // item for s in weight.strides],
         "y_stride": [s // item for s in y.strides],
         "type": _TYPE[x.dtype.name], "algorithm": _ALGORITHM[algorithm], "relu": relu,
-        "threads": _config.num_threads(),
+        "threads": _config.get_num_threads(),
     })
 
 
