@@ -35,9 +35,10 @@ def forward(problem, algorithm, x, weight, bias, y):
                 tile = (matrices[group] @ columns).reshape(-1, rows.stop - rows.start, p.ow)
                 if bias is not None:
                     tile += bias[filters, None, None].astype(p.acc_dtype)
+                tile = tile.astype(p.dtype)  # integers wrap here, before their sign is asked
                 if p.activation == "relu":
-                    np.maximum(tile, 0, out=tile)
-                out[filters, rows] = tile.astype(p.dtype)
+                    np.maximum(tile, p.dtype.type(0), out=tile)
+                out[filters, rows] = tile
 
 
 def backward_data(problem, algorithm, dy, weight, dx):
