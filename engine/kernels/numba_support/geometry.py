@@ -142,7 +142,8 @@ def _build(groups, channels, outputs, size, rows, cols, step, spread, pad, order
             packed += groups * blocks * channels * len(pairs) * block
     max_taps = max(map(len, taps))
     return Correlation(
-        groups=groups, channels=channels, outputs=outputs, rows=most_rows, span=span_h, dh=step[0], sy=spread[0], sx=spread[1],
+        groups=groups, channels=channels, outputs=outputs, rows=most_rows, span=span_h,
+        dh=step[0], sy=spread[0], sx=spread[1],
         pad_t=pad[0], pad_l=pad[1], in_place=in_place, strip_rows=strip_rows,
         strips=-(-most_rows // strip_rows), width=width, channel_pitch=channel_pitch,
         row_pitch=row_pitch, col_pitch=col_pitch, strip_size=strip_size, vecs=vecs, block=block,

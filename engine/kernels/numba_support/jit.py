@@ -36,38 +36,35 @@ class Kernel:
 
     def __init__(self, function, writes):
         functools.update_wrapper(self, function)
+        self._function = function
         self._writes = writes
         self._names = list(inspect.signature(function).parameters)
         self._lock = threading.Lock()
+        # Left to itself, Numba would give every mixture of contiguous and other arrays a
+        # specialisation of its own; so this dispatcher only ever gets what `_compile` adds.
         self.dispatcher = inline(function)
-        try:
-            self.dispatcher._cache = _Cache(function)
-        except RuntimeError:  # no folder to put a cache in
-            pass
+        self.dispatcher._can_compile = False
 
     def __call__(self, *args):
-        if self.dispatcher.overloads:
-            try:
-                return self.dispatcher(*args)
-            except TypeError:
-                if not self._compile(args):
-                    raise
-        else:
+        try:
+            return self.dispatcher(*args)
+        except TypeError:  # nothing compiled yet for these dtypes
             self._compile(args)
         return self.dispatcher(*args)
 
-    def _compile(self, args) -> bool:
-        """Compile for arguments like these; False if that had been done already."""
+    def _compile(self, args) -> None:
         signature = tuple(self._type(name, arg)
                           for name, arg in zip(self._names, args, strict=True))
         with self._lock:
             if signature in self.dispatcher.overloads:
-                return False
-            self.dispatcher.disable_compile(False)
-            self.dispatcher.compile(signature)
-            # Else a contiguous array would be given a specialisation of its own.
-            self.dispatcher.disable_compile()
-            return True
+                return  # another thread was faster
+            compiler = inline(self._function)
+            try:
+                compiler._cache = _Cache(self._function)
+            except RuntimeError:  # no folder to put a cache in
+                pass
+            compiler.compile(signature)
+            self.dispatcher.add_overload(compiler.overloads[signature])
 
     def _type(self, name, arg):
         if not isinstance(arg, np.ndarray):

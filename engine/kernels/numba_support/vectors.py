@@ -323,7 +323,7 @@ def zeros(typingctx, like):
 
 @intrinsic
 def floor_of(typingctx, like, cut):
-    """0 in all lanes if ``cut``, else the lowest value: what ``at_least`` needs to be relu or not."""
+    """0 in all lanes if ``cut``, else the lowest value: ``at_least`` is then relu or nothing."""
     result = vector_of(like.dtype)
 
     def codegen(context, builder, sig, args):
