@@ -167,6 +167,11 @@ def images(op: str, name: str, value, layout: str) -> tuple[np.ndarray, int]:
     return to_nchw(result, layout), result.ndim
 
 
+def same_ndim(op: str, dy_ndim: int, x_ndim: int) -> None:
+    if dy_ndim != x_ndim:
+        raise ValueError(f"{op}: `dy` has {dy_ndim} dimensions, expected {x_ndim} (as x)")
+
+
 def nonempty(op: str, name: str, shape: tuple[int, ...]) -> None:
     if 0 in shape:
         raise ValueError(f"{op}: `{name}` has a size of 0 in {shape}, expected at least 1")

@@ -14,6 +14,7 @@ from engine._problem import Conv2dProblem, _needed_after, output_size
 
 ALGORITHMS = ("direct", "im2col", "winograd")
 ACTIVATIONS = ("relu", "relu6", "tanh", "sigmoid")
+FUSED = ("relu",)  # those that kernels apply themselves
 
 
 class Geometry(NamedTuple):
@@ -143,22 +144,19 @@ def forward(op: str, x, weight, bias, activation, geometry: Geometry):
     call = layer(op, x.shape, weight.shape, geometry, dtype, order_of(x, layout), ndim,
                  layout)
     bias = biases(op, bias, weight.shape[0], dtype, ndim)
-    with_activation(call, activation)
-    call.problem = replace(call.problem, bias=bias is not None)
+    activation = _activation(op, activation, dtype)
+    fused = activation if activation in FUSED else None
+    call.problem = replace(call.problem, bias=bias is not None, activation=fused)
+    call.activation = None if fused else activation
     return call, _check.cast(x, dtype), _check.cast(weight, dtype), bias
 
 
-def with_activation(call: Conv2d, activation) -> None:
-    """Give what kernels fuse to the problem, and leave the rest for afterwards."""
-    activation = _check.option(call.op, "activation", activation, ACTIVATIONS)
-    dtype = call.problem.dtype
+def _activation(op: str, value, dtype: np.dtype) -> str | None:
+    activation = _check.option(op, "activation", value, ACTIVATIONS)
     if activation in ("tanh", "sigmoid") and not _check.is_float(dtype):
-        raise TypeError(f'{call.op}: `activation` is "{activation}", expected "relu" or "relu6" '
+        raise TypeError(f'{op}: `activation` is "{activation}", expected "relu" or "relu6" '
                         f"(the result has dtype {dtype})")
-    if activation == "relu":
-        call.problem = replace(call.problem, activation="relu")
-    else:
-        call.activation = activation
+    return activation
 
 
 def backward(op: str, dy, x, weight, geometry: Geometry, *, x_shape=None, weight_shape=None):
@@ -167,8 +165,7 @@ def backward(op: str, dy, x, weight, geometry: Geometry, *, x_shape=None, weight
     dy, ndim = _check.images(op, "dy", dy, layout)
     if x_shape is None:
         x, x_ndim = _check.images(op, "x", x, layout)
-        if x_ndim != ndim:
-            raise ValueError(f"{op}: `dy` has {ndim} dimensions, expected {x_ndim} (as x)")
+        _check.same_ndim(op, ndim, x_ndim)
         x_shape = x.shape
     else:
         x_shape = shape_to_nchw(_check.image_shape(op, "x_shape", x_shape, layout, ndim), layout)
@@ -202,3 +199,74 @@ def wanted(op: str, wrt) -> tuple[str, ...]:
     if not isinstance(wrt, (tuple, list, set, frozenset)):
         raise TypeError(f"{op}: `wrt` is {_check.show(wrt)}, expected a tuple of names")
     return tuple(_check.option(op, "wrt", name, known, optional=False) for name in wrt)
+
+
+# ---- transposed --------------------------------------------------------------------------------
+
+def transposed(op: str, x_shape, weight_shape, geometry: Geometry, output_padding, dtype, order,
+               ndim, layout) -> Conv2d:
+    """The convolution that a transposed one is the backward-data of: its y is our x.
+
+    So `problem.x_shape` is the shape of the result, and `weight` is (in, out/groups, kh, kw).
+    """
+    n, ic, *size = x_shape
+    weight_ic, ocg, *kernel = weight_shape
+    stride = _check.sizes(op, "stride", geometry.stride, minimum=1)
+    dilation = _check.sizes(op, "dilation", geometry.dilation, minimum=1)
+    groups = _check.integer(op, "groups", geometry.groups, minimum=1)
+    if ic % groups:
+        raise ValueError(f"{op}: `x` has {ic} channels, expected a multiple of groups={groups}")
+    if weight_ic != ic:
+        raise ValueError(f"{op}: `weight` has {weight_ic} input channels, expected {ic} (as x)")
+
+    full = [n * s for n, s in zip(size, stride, strict=True)]
+    pad = _check.pads(op, geometry.padding, full, kernel, stride, dilation)
+    extra = _check.sizes(op, "output_padding", output_padding)
+    out = [_transposed_size(op, *axis) for axis in zip(
+        ("height", "width"), size, pad, kernel, stride, dilation, extra, strict=True)]
+    if geometry.padding in ("same", "same_lower"):  # of windows smaller than their stride, too
+        out = [max(each) for each in zip(out, full, strict=True)]
+    _check.addressable(op, "y", (n, ocg * groups, *out), dtype)
+    problem = _problem(n, groups, ocg * groups, ic, out, size, kernel, stride, pad, dilation,
+                       dtype, order)
+    return Conv2d(op, problem, None, ndim, layout,
+                  _check.option(op, "algorithm", geometry.algorithm, ALGORITHMS),
+                  _check.backend(op, geometry.backend))
+
+
+def _transposed_size(op, axis, size, pad, kernel, stride, dilation, extra) -> int:
+    if extra and extra >= max(stride, dilation):
+        raise ValueError(f"{op}: `output_padding` is {extra} along the {axis}, expected less than "
+                         f"{max(stride, dilation)} (the larger of stride and dilation)")
+    whole = (size - 1) * stride + dilation * (kernel - 1) + 1 + extra
+    if whole <= sum(pad):
+        raise ValueError(f"{op}: `padding` takes {sum(pad)} away along the {axis}, expected at "
+                         f"most {whole - 1} (the result has {whole} without it)")
+    return whole - sum(pad)
+
+
+def transposed_forward(op: str, x, weight, bias, activation, output_padding, geometry: Geometry):
+    """The call and its arrays: (call, x, weight, bias)."""
+    layout = _check.layout_name(op, geometry.layout)
+    x, ndim = _check.images(op, "x", x, layout)
+    weight = weights(op, weight, ndim)
+    dtype = _check.common_dtype(x, weight)
+    call = transposed(op, x.shape, weight.shape, geometry, output_padding, dtype,
+                      order_of(x, layout), ndim, layout)
+    bias = biases(op, bias, call.problem.ic, dtype, ndim)
+    call.activation = _activation(op, activation, dtype)
+    return call, _check.cast(x, dtype), _check.cast(weight, dtype), bias
+
+
+def transposed_backward(op: str, dy, x, weight, output_padding, geometry: Geometry):
+    """The call and its arrays: (call, dy, x, weight)."""
+    layout = _check.layout_name(op, geometry.layout)
+    dy, ndim = _check.images(op, "dy", dy, layout)
+    x, x_ndim = _check.images(op, "x", x, layout)
+    _check.same_ndim(op, ndim, x_ndim)
+    weight = weights(op, weight, ndim)
+    dtype = _check.common_dtype(dy, x, weight)
+    call = transposed(op, x.shape, weight.shape, geometry, output_padding, dtype,
+                      order_of(x, layout), ndim, layout)
+    _check.shaped(op, "dy", shape_from_nchw(dy.shape, ndim, layout), call.x_shape)
+    return call, *(_check.cast(each, dtype) for each in (dy, x, weight))

@@ -56,8 +56,7 @@ def backward(op: str, kind: str, dy, x, layout, backend, windows, indices=None):
         x, like, dtype = None, dy, _result_dtype(kind, dy)
     else:
         x, x_ndim = _check.images(op, "x", x, layout)
-        if x_ndim != ndim:
-            raise ValueError(f"{op}: `dy` has {ndim} dimensions, expected {x_ndim} (as x)")
+        _check.same_ndim(op, ndim, x_ndim)
         shape, like, dtype = x.shape, x, _result_dtype(kind, dy, x)
     problem = windows(op, _plane(kind, shape, dtype, order_of(like, layout)))
     call = Pool2d(op, problem, ndim, layout, _check.backend(op, backend))
@@ -170,3 +169,33 @@ def _check_real(op: str, problem: Pool2dProblem) -> None:
                     f"{op}: `padding` leaves a window along the {axis} wholly outside x, expected "
                     f"every window to hold an element of x (x has {size}, the window starts at "
                     f"{start} and spans {dilation * (kernel - 1) + 1})")
+
+
+# ---- unpooling ---------------------------------------------------------------------------------
+
+def unpool(op: str, x, indices, kernel_size, stride, padding, output_size, layout, backend):
+    """The call of the pooling to undo, x (its result) and indices as (n, c, h, w)."""
+    layout = _check.layout_name(op, layout)
+    x, ndim = _check.images(op, "x", x, layout)
+    n, c, *small = x.shape
+    kernel = _check.sizes(op, "kernel_size", kernel_size, minimum=1)
+    step = kernel if stride is None else _check.sizes(op, "stride", stride, minimum=1)
+    pad = _check.sizes(op, "padding", padding)
+    if output_size is None:
+        plane = [(size - 1) * s + k - 2 * p
+                 for size, s, k, p in zip(small, step, kernel, pad, strict=True)]
+    else:
+        plane = _check.sizes(op, "output_size", output_size, minimum=1)
+    if min(plane) < 1:
+        raise ValueError(f"{op}: `padding` is {pad}, expected less (the result would be "
+                         f"{plane[0]} x {plane[1]})")
+    dtype = _check.common_dtype(x)
+    problem = Pool2dProblem(
+        kind="max", n=n, c=c, ih=plane[0], iw=plane[1], oh=small[0], ow=small[1],
+        kh=kernel[0], kw=kernel[1], stride_h=step[0], stride_w=step[1],
+        pad_t=pad[0], pad_b=pad[0], pad_l=pad[1], pad_r=pad[1],
+        dtype=dtype, order=order_of(x, layout))
+    _check.addressable(op, "y", problem.x_shape, dtype)
+    call = Pool2d(op, problem, ndim, layout, _check.backend(op, backend))
+    indices = plane_indices(op, indices, x.shape, ndim, layout, plane[0] * plane[1])
+    return call, _check.cast(x, dtype), indices

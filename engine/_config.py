@@ -21,7 +21,7 @@ class Mode(NamedTuple):
     record: list | None = None  # explain() collects here what would run, and nothing runs
 
 
-def _available_cpus() -> int:
+def available_cpus() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
@@ -30,7 +30,7 @@ def _available_cpus() -> int:
 def _threads_from_environment() -> int:
     text = os.environ.get("ENGINE_NUM_THREADS", "").strip()
     if not text:
-        return _available_cpus()
+        return available_cpus()
     return _check.environment("ENGINE_NUM_THREADS", text, text.isdecimal() and int(text),
                               "a positive integer")
 
@@ -42,7 +42,8 @@ def _mode_from_environment() -> Mode:
 
 
 verbose = os.environ.get("ENGINE_VERBOSE", "").strip() not in ("", "0")
-mode: ContextVar[Mode] = ContextVar("engine_mode", default=_mode_from_environment())
+_mode = _mode_from_environment()
+mode: ContextVar[Mode] = ContextVar("engine_mode", default=_mode)
 
 default_threads = _threads_from_environment()
 context_threads: ContextVar[int | None] = ContextVar("engine_threads", default=None)

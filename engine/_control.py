@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from contextlib import contextmanager
+
+import numpy as np
 
 from engine import _check, _config
 
@@ -97,3 +101,48 @@ def use_backend(backend: str | None):
         yield
     finally:
         _config.mode.reset(token)
+
+
+def show_config() -> None:
+    """Print the version, the backends, the threads and the environment that are in force.
+
+    Examples
+    --------
+    >>> import engine
+    >>> engine.show_config()  # doctest: +SKIP
+    engine 0.1.0, Python 3.11.7, NumPy 2.4.6
+    backend      the best that can
+      c          avx512 (of baseline, avx2, avx512)
+      numba      0.68.1
+      numpy      2.4.6
+    threads      2 (this process may use 2 CPUs)
+    """
+    lines = [f"engine {version('convengine')}, Python {platform.python_version()}, "
+             f"NumPy {np.__version__}",
+             f"backend      {_config.mode.get().backend or 'the best that can'}",
+             f"  c          {_c_library()}",
+             f"  numba      {version('numba')}",
+             f"  numpy      {np.__version__}",
+             f"threads      {_config.num_threads()} (this process may use "
+             f"{_config.available_cpus()} CPUs)"]
+    lines += [f"{name}={value}" for name, value in sorted(os.environ.items())
+              if name.startswith("ENGINE_")]
+    print("\n".join(lines))
+
+
+def version(distribution: str) -> str:
+    """The installed version of a distribution, without importing it."""
+    from importlib import metadata  # slow to import, and seldom needed
+
+    try:
+        return metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return "not installed"
+
+
+def _c_library() -> str:
+    from engine import _library
+
+    if _library.lib is None:
+        return "not built"
+    return f"{_library.get_isa()} (of {', '.join(_library.isa_levels())})"

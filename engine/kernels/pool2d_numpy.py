@@ -4,9 +4,9 @@ A window is a row of *cells*, flat positions h*iw + w within the plane in C orde
 those that lie in the padding or past it.  Gathering the cells of all windows turns every kind of
 pooling, regular or adaptive, into a reduction along the last axis:
 
-    max, min    y = x[first cell with the extreme]     dx[that cell] += dy
-    avg         y = sum(x) / divisor                   dx[every cell] += dy / divisor
-    lp          y = sum(|x|**p) ** (1/p)               dx[every cell] += dy * sign(x) * (|x|/y)**(p-1)
+    max, min    y = x[first cell with the extreme]     dx[that] += dy
+    avg         y = sum(x) / divisor                   dx[each] += dy / divisor
+    lp          y = sum(|x|**p) ** (1/p)               dx[each] += dy * sign(x) * (|x|/y)**(p-1)
 
 A few output rows and channels are done at a time, which bounds what is gathered at once.
 """
