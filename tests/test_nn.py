@@ -120,7 +120,7 @@ def test_a_loss_on_logits_equals_the_loss_behind_the_activation(loss, last, colu
 
 def test_losses_on_extreme_logits_are_finite():
     z = np.array([[500.0, -500.0], [-500.0, 500.0]], np.float32)
-    with np.errstate(all="raise"):
+    with np.errstate(over="raise", divide="raise", invalid="raise"):
         categorical = nn.CategoricalCrossEntropy(from_logits=True)
         assert categorical.value(z, np.array([0, 0])) == 500.0
         np.testing.assert_array_equal(categorical.gradient(z, np.array([0, 0])),
@@ -298,7 +298,7 @@ MESSAGES = {
     "x shape": (lambda: _small().predict(X[:, 0]), ValueError,
                 "predict: `x` has shape (4, 8, 8), expected (N, 1, 8, 8)"),
     "x dtype": (lambda: _small().predict(X.astype(complex)), TypeError,
-                "predict: `x` has dtype complex64, expected real numbers"),
+                "predict: `x` has dtype complex128, expected real numbers"),
     "y length": (lambda: _small().fit(X, LABELS[:3]), ValueError,
                  "fit: `y` has 3 samples, expected 4 (as many as x)"),
     "no data": (lambda: _small().fit(X[:0], LABELS[:0]), ValueError,

@@ -19,8 +19,8 @@ def bars(n, seed=0):
     rng = np.random.default_rng(seed)
     x, y = rng.random((n, 1, 8, 8), np.float32), np.arange(n) % 2
     place = rng.integers(0, 8, n)
-    x[y == 0, 0, place[y == 0]] += 0.7
-    x[y == 1, 0, :, place[y == 1]] += 0.7
+    x[y == 0, 0, place[y == 0]] += 3
+    x[y == 1, 0, :, place[y == 1]] += 3
     return x, y
 
 

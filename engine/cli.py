@@ -1,0 +1,160 @@
+"""The command `engine`: train a network, use it, look at it.
+
+What the commands need beyond the core comes with ``pip install "convengine[app]"`` and is imported
+when a command needs it.
+"""
+
+from __future__ import annotations
+
+import signal
+import sys
+import time
+from contextlib import contextmanager
+from pathlib import Path
+
+try:
+    import click
+except ImportError:
+    raise SystemExit('engine: the command line needs click: '
+                     'pip install "convengine[app]"') from None
+
+import engine
+from engine import datasets
+
+# Epochs and learning rate where none are given: enough to settle, for each data set.
+DEFAULTS = {"digits": (40, 0.002), "mnist": (5, 0.002), "fashion-mnist": (10, 0.002)}
+MODEL_FILE, CURVES_FILE = "model.safetensors", "curves.png"
+
+
+def main() -> None:
+    """Run the command; whatever a user can put right ends in one line, not in a traceback."""
+    try:
+        cli(prog_name="engine")
+    except (ImportError, OSError, ValueError, MemoryError) as error:
+        raise SystemExit(f"engine: {error}") from None
+
+
+@click.group()
+@click.version_option(package_name="convengine")
+def cli():
+    """Convolutional networks on NumPy arrays."""
+
+
+@cli.command()
+@click.argument("model", type=click.Choice(["lenet5"]))
+@click.option("--data", type=click.Choice(datasets.NAMES), default="digits", show_default=True)
+@click.option("--data-dir", type=click.Path(file_okay=False, exists=True),
+              help="Folder with the IDX files; else the variable ENGINE_DATA names it.")
+@click.option("--epochs", type=click.IntRange(1), help="Default: 40 on digits, 5 on mnist, 10.")
+@click.option("--batch-size", type=click.IntRange(1), default=64, show_default=True)
+@click.option("--lr", type=click.FloatRange(0, min_open=True),
+              help="Learning rate at the start; it falls to 0 along a cosine.  [default: 0.002]")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
+@click.option("--threads", type=click.IntRange(1), help="Default: as many as there are CPUs.")
+@click.option("--out", type=click.Path(file_okay=False),
+              help="Folder for the results.  [default: runs/MODEL-DATA]")
+def train(model, data, data_dir, epochs, batch_size, lr, seed, threads, out):
+    """Train MODEL, report on the held-out images, and save it with its curves.
+
+    Ctrl-C ends the training after the current batch; the model is saved all the same.
+    """
+    from engine import nn
+    from engine.nn import report
+    from engine.nn._extras import need
+
+    for module, purpose in (("safetensors", "saving a model"), ("matplotlib", "drawing curves")):
+        need(module, purpose)  # better now than after the training
+    if threads:
+        engine.set_num_threads(threads)
+    images = datasets.load(data, data_dir)
+    out = Path(out or f"runs/{model}-{data}")
+    out.mkdir(parents=True, exist_ok=True)
+    network = nn.models.MODELS[model](len(images.classes), seed=seed)
+    network.metadata = {"data": data, "classes": images.classes, "box": images.box}
+    epochs, rate = epochs or DEFAULTS[data][0], lr or DEFAULTS[data][1]
+    click.echo(f"{model}, {network.num_params:,} parameters, on {data}: {len(images.x_train):,} "
+               f"images to train on, {len(images.x_test):,} held out")
+
+    start = time.perf_counter()
+    with _stopped_by_ctrl_c(network) as interrupted:
+        history = network.fit(images.x_train, images.y_train, epochs=epochs, batch_size=batch_size,
+                              validation_data=(images.x_test, images.y_test),
+                              optimizer=nn.Adam(nn.Cosine(rate)),
+                              callbacks=[nn.Checkpoint(out / MODEL_FILE)])
+        network.save(out / MODEL_FILE)
+    if interrupted:
+        click.echo(f"stopped after {len(history.get('loss', []))} of {epochs} epochs; "
+                   f"model saved to {out / MODEL_FILE}")
+        sys.exit(130)
+    seconds = time.perf_counter() - start
+
+    report.save_curves(history, out / CURVES_FILE, f"{model} on {data}")
+    said = network.predict(images.x_test).argmax(axis=1)
+    matrix = nn.confusion_matrix(images.y_test, said, len(images.classes))
+    click.echo(report.confusion_table(matrix, images.classes))
+    click.echo(f"test accuracy {matrix.trace() / matrix.sum():.2%} "
+               f"({matrix.trace():,} of {matrix.sum():,}), trained in {seconds:.1f} s")
+    click.echo(f"model saved to {out / MODEL_FILE}, curves to {out / CURVES_FILE}")
+
+
+@cli.command()
+@click.argument("model", type=click.Path(dir_okay=False, exists=True))
+@click.argument("images", nargs=-1, required=True, type=click.Path(dir_okay=False, exists=True))
+def predict(model, images):
+    """Say what each of the IMAGES shows, by a MODEL that `engine train` has saved."""
+    from engine import nn
+    from engine.nn.images import read_image
+
+    network = nn.load(model)
+    if network.layout != "NCHW" or network.input_shape[0] != 1:
+        raise ValueError(f"predict: `{model}` takes {network.input_shape}, expected a model of "
+                         "grey images (1, H, W)")
+    classes = network.metadata.get("classes") or range(network.output_shape[0])
+    for path in images:
+        picture = read_image(path, network.input_shape[1:], network.metadata.get("box"))
+        chances = network.predict(picture[None, None])[0]
+        best = chances.argsort()[::-1][:3]
+        click.echo(f"{path}: " + ", ".join(f"{classes[i]} {chances[i]:.1%}" for i in best))
+
+
+@cli.command()
+@click.argument("model")
+def summary(model):
+    """Print the layers of MODEL, a known name (lenet5) or a saved file."""
+    from engine import nn
+
+    if model not in nn.models.MODELS and not Path(model).is_file():
+        raise ValueError(f"summary: `{model}` is neither a file nor one of "
+                         f"{', '.join(nn.models.MODELS)}")
+    known = nn.models.MODELS.get(model)
+    (known(seed=0) if known else nn.load(model)).summary()
+
+
+@cli.command()
+def info():
+    """Print the version, the CPU, the backends and the threads in use."""
+    engine.show_config()
+
+
+@contextmanager
+def _stopped_by_ctrl_c(network):
+    """While the ``with`` block runs, Ctrl-C ends `fit` after the batch, and is noted in the list.
+
+    A second Ctrl-C breaks off at once.
+    """
+    interrupted: list[int] = []
+
+    def stop(number, frame):
+        signal.signal(signal.SIGINT, previous)
+        interrupted.append(number)
+        network.stop_training = True
+
+    previous = signal.signal(signal.SIGINT, stop)
+    try:
+        yield interrupted
+    finally:
+        signal.signal(signal.SIGINT, previous)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,77 @@
+"""Flatten: x (N, ...) -> y (N, features).  Dense: x (N, features) -> y (N, out_features)."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+import engine
+from engine.nn import _check, activations, initializers
+from engine.nn.layer import Layer
+
+
+class Flatten(Layer):
+    """All numbers of a sample in one row."""
+
+    def forward(self, x, training=False):
+        return x.reshape(len(x), math.prod(x.shape[1:]))
+
+    def backward(self, dy, need_dx=True):
+        return dy.reshape(len(dy), *self.input_shape) if need_dx else None
+
+
+class Dense(Layer):
+    """Every output is a weighted sum of all inputs plus a bias: ``x @ weight.T + bias``.
+
+    That is a 1x1 convolution over one image whose pixels are the samples and whose channels are
+    the features, and it is computed as that: the same kernels and threads do all the work.
+
+    Parameters
+    ----------
+    out_features : int
+    bias : bool
+    activation : {None, "relu", "tanh", "sigmoid"}
+        Applied to the output; "relu" within the same pass.
+    init : {None, "he", "glorot"}
+        Rule for the first weights; None is "he" with ReLU, "glorot" without.
+    """
+
+    def __init__(self, out_features, *, bias=True, activation=None, init=None, name=None):
+        super().__init__(name)
+        self.out_features = _check.integer(self.title, "out_features", out_features)
+        self.bias = bool(bias)
+        self.activation = _check.option(self.title, "activation", activation, activations.FUSED)
+        self.init = _check.option(self.title, "init", init, initializers.NAMES)
+
+    def create(self, input_shape):
+        _check.axes(self.title, input_shape, 1, "put a Flatten before it")
+        shape = (self.out_features, input_shape[0])
+        params = {"weight": initializers.draw(self.init, self.activation, self.context.rng, shape,
+                                              fan_in=shape[1], fan_out=shape[0])}
+        return params | ({"bias": np.zeros(self.out_features)} if self.bias else {})
+
+    def forward(self, x, training=False):
+        if len(x) == 0:  # an image without pixels is none
+            return np.empty((0, self.out_features), x.dtype)
+        y = engine.conv2d(_as_image(x), self.params["weight"][:, :, None, None],
+                          self.params.get("bias"), activation=self.activation, layout="NHWC")
+        y = y.reshape(len(x), self.out_features)
+        if training:
+            self.keep(x, y if self.activation else None)
+        return y
+
+    def backward(self, dy, need_dx=True):
+        x, y = self.kept()
+        if self.activation:
+            dy = activations.backward_of(self.activation, dy, y)
+        wanted = (["x"] if need_dx else []) + list(self.params)
+        dx, dweight, dbias = engine.conv2d_backward(
+            _as_image(dy), _as_image(x), self.params["weight"][:, :, None, None],
+            wrt=wanted, layout="NHWC")
+        self.set_grads(weight=dweight[:, :, 0, 0], **({"bias": dbias} if self.bias else {}))
+        return dx.reshape(x.shape) if need_dx else None
+
+
+def _as_image(rows: np.ndarray) -> np.ndarray:
+    return rows[None, :, None, :]

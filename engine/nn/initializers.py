@@ -1,0 +1,27 @@
+"""First values of weights, scaled so that signals keep their size from layer to layer."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+NAMES = (None, "he", "glorot")
+
+
+def he(rng: np.random.Generator, shape, fan_in: int, fan_out: int) -> np.ndarray:
+    """Normal, variance 2/fan_in: for layers followed by ReLU (He et al. 2015, section 2.2)."""
+    return rng.standard_normal(shape) * math.sqrt(2 / fan_in)
+
+
+def glorot(rng: np.random.Generator, shape, fan_in: int, fan_out: int) -> np.ndarray:
+    """Uniform, variance 2/(fan_in + fan_out) (Glorot and Bengio 2010, equation 16)."""
+    limit = math.sqrt(6 / (fan_in + fan_out))
+    return rng.uniform(-limit, limit, shape)
+
+
+def draw(name: str | None, activation: str | None, rng: np.random.Generator,
+         shape, fan_in: int, fan_out: int) -> np.ndarray:
+    """Weights by the named rule; without a name, He's before a ReLU and Glorot's elsewhere."""
+    name = name or ("he" if activation == "relu" else "glorot")
+    return {"he": he, "glorot": glorot}[name](rng, shape, fan_in, fan_out)

@@ -1,0 +1,112 @@
+"""What every layer is: parameters, a forward pass, and a backward pass below it.
+
+To write a layer, derive from `Layer`, keep each constructor argument as an attribute of the same
+name (that is how a model is saved), return new parameters from `create`, and write `forward` and
+`backward`.  `engine.nn.dense` is the shortest example with parameters.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Context:
+    """What all layers of one model share."""
+
+    dtype: np.dtype
+    layout: str  # "NCHW" or "NHWC": the order of the axes of images
+    rng: np.random.Generator
+
+
+class Layer:
+    """One step of a network: turns x into y, and later dy into dx.
+
+    Attributes
+    ----------
+    params, grads : dict of str to ndarray
+        The parameters by name, and the gradients the last `backward` left, of the same shapes.
+    input_shape, output_shape : tuple of int
+        Shapes of one sample, without the batch axis; known once the layer is built.
+    """
+
+    kinds: dict[str, type[Layer]] = {}  # every layer class by name, for loading models
+    children: tuple[Layer, ...] = ()  # the layers inside a layer made of others
+    context: Context | None = None
+    _saved = None
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        Layer.kinds[cls.__name__] = cls
+
+    def __init__(self, name: str | None = None):
+        self.name = name
+        self.params: dict[str, np.ndarray] = {}
+        self.grads: dict[str, np.ndarray] = {}
+
+    def build(self, input_shape: tuple[int, ...], context: Context) -> tuple[int, ...]:
+        """Create the parameters for inputs of that shape; returns the shape of the outputs.
+
+        The output shape is read off an empty batch that is sent through `forward`, so there is no
+        second set of shape rules beside those of `engine`.
+        """
+        self.context, self.input_shape = context, tuple(input_shape)
+        self.params = {name: np.asarray(value, context.dtype, order="C")
+                       for name, value in self.create(self.input_shape).items()}
+        self.grads = {name: np.zeros_like(value) for name, value in self.params.items()}
+        self.output_shape = self.forward(np.zeros((0, *self.input_shape), context.dtype)).shape[1:]
+        return self.output_shape
+
+    def create(self, input_shape: tuple[int, ...]) -> dict[str, np.ndarray]:
+        """New parameters for inputs of that shape, drawn from ``self.context.rng``."""
+        return {}
+
+    def forward(self, x: np.ndarray, training: bool = False) -> np.ndarray:
+        """The output for a batch; with `training`, also `keep` what `backward` will need."""
+        raise NotImplementedError(f"{type(self).__name__} has no forward")
+
+    def backward(self, dy: np.ndarray, need_dx: bool = True) -> np.ndarray | None:
+        """The gradient of the loss in x from the one in y; sets `grads` on the way."""
+        raise NotImplementedError(f"{type(self).__name__} has no backward")
+
+    def keep(self, *values) -> None:
+        """Remember values of a training forward pass for the backward pass."""
+        self._saved = values
+
+    def kept(self) -> tuple:
+        """The values remembered by `keep`, which are let go to free their memory."""
+        if self._saved is None:
+            raise RuntimeError(f"{self.title}: backward needs a forward(x, training=True) before")
+        values, self._saved = self._saved, None
+        return values
+
+    def set_grads(self, **grads: np.ndarray) -> None:
+        for name, value in grads.items():
+            self.grads[name][...] = value
+
+    def config(self) -> dict:
+        """The constructor's arguments, by which the layer can be made again."""
+        return {name: getattr(self, name) for name in inspect.signature(type(self)).parameters}
+
+    @property
+    def title(self) -> str:
+        """How messages call this layer."""
+        kind = type(self).__name__
+        return f"{self.name} ({kind})" if self.name else kind
+
+    def walk(self) -> Iterator[Layer]:
+        """This layer and all layers inside it, in the order they run."""
+        yield self
+        for child in self.children:
+            yield from child.walk()
+
+    def parameters(self, prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
+        """Every parameter of this layer and those inside it, with its full name."""
+        for name, value in self.params.items():
+            yield prefix + name, value
+        for child in self.children:
+            yield from child.parameters(f"{prefix}{child.name}.")

@@ -1,0 +1,120 @@
+"""What can be done with a whole network: train it, evaluate it, use it, look at it, save it."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine.nn import _check, saving, summary, training
+from engine.nn.layer import Context, Layer
+
+
+class Model(Layer):
+    """A layer that stands on its own: it has data, weights in one vector, and a file format.
+
+    Attributes
+    ----------
+    weights, gradients : ndarray
+        All parameters of all layers in one vector, of which each layer's `params` are views; and
+        likewise the gradients.
+    metadata : dict
+        Anything that JSON can hold; it is saved with the model, e.g. the names of the classes.
+    stop_training : bool
+        Set it, from a callback or a signal handler, and `fit` ends after the current batch.
+    """
+
+    weights: np.ndarray | None = None
+    gradients: np.ndarray | None = None
+    first_trained = 0
+
+    def __init__(self, input_shape, layout, dtype, seed, name):
+        super().__init__(name)
+        self.layout = _check.option(self.title, "layout", layout, ("NCHW", "NHWC"))
+        self.dtype = _check.option(self.title, "dtype", np.dtype(dtype).name,
+                                   ("float32", "float64"))
+        self.seed = np.random.SeedSequence().entropy if seed is None else (
+            _check.integer(self.title, "seed", seed, minimum=0))
+        self.epochs_done = 0
+        self.stop_training = False
+        self.metadata: dict = {}
+        self.input_shape = input_shape
+        if input_shape is not None:
+            self.prepare(input_shape)
+
+    def prepare(self, input_shape) -> None:
+        """Build all layers, with new weights, for samples of that shape."""
+        shape = tuple(_check.integer(self.title, "input_shape", size) for size in input_shape)
+        self.build(shape, Context(np.dtype(self.dtype), self.layout,
+                                  np.random.default_rng(self.seed)))
+        self._gather()
+
+    def _gather(self) -> None:
+        """Move the parameters of all layers into one vector, and leave views in their place."""
+        owners = [(layer, name) for layer in self.walk() for name in layer.params]
+        size = sum(layer.params[name].size for layer, name in owners)
+        self.weights, self.gradients = np.empty(size, self.dtype), np.zeros(size, self.dtype)
+        start = 0
+        for layer, name in owners:
+            value = layer.params[name]
+            part = slice(start, start + value.size)
+            layer.params[name] = self.weights[part].reshape(value.shape)
+            layer.params[name][...] = value
+            layer.grads[name] = self.gradients[part].reshape(value.shape)
+            start = part.stop
+
+    def fit(self, x, y, *, epochs=1, batch_size=32, validation_data=None, loss=None,
+            optimizer=None, callbacks=(), shuffle=True, progress=True):
+        """Train on samples `x` with targets `y`; returns the `History` of losses and accuracies.
+
+        Parameters
+        ----------
+        x : array_like, shape (N, *input_shape)
+        y : array_like
+            Class numbers (N,) or one-hot rows (N, K); for a Sigmoid output 0 or 1, (N,) or (N, K).
+        epochs, batch_size : int
+        validation_data : pair (x, y), optional
+            Evaluated after every epoch, never trained on.
+        loss : optional
+            Default: the one that belongs to the last layer, Softmax or Sigmoid.
+        optimizer : Optimizer, optional
+            Default: Adam().
+        callbacks : sequence of Callback
+        shuffle : bool
+            Whether each epoch sees the samples in a new order.
+        progress : bool
+            Whether to show a progress bar, if the package `rich` is there.
+        """
+        if self.weights is None:
+            self.prepare(np.shape(x)[1:])
+        return training.fit(self, x, y, epochs, batch_size, validation_data, loss, optimizer,
+                            callbacks, shuffle, progress)
+
+    def evaluate(self, x, y, *, batch_size=256, loss=None) -> dict[str, float]:
+        """The mean loss and the accuracy over samples, as a dict."""
+        self._need_weights("evaluate")
+        return training.evaluate(self, x, y, batch_size, loss)
+
+    def predict(self, x, *, batch_size=256) -> np.ndarray:
+        """The outputs for samples, (N, *output_shape)."""
+        self._need_weights("predict")
+        return training.predict(self, x, batch_size)
+
+    def summary(self) -> None:
+        """Print the layers with their output shapes and numbers of parameters."""
+        self._need_weights("summary")
+        print(summary.table(self))
+
+    def save(self, path) -> None:
+        """Write the model to a safetensors file; an older file is replaced only by a whole new one.
+        """
+        self._need_weights("save")
+        saving.save(self, path)
+
+    @property
+    def num_params(self) -> int:
+        self._need_weights("num_params")
+        return self.weights.size
+
+    def _need_weights(self, who: str) -> None:
+        if self.weights is None:
+            raise ValueError(f"{who}: the model has no `input_shape` yet, expected one, "
+                             "or a fit before")

@@ -1,0 +1,34 @@
+"""Well-known networks by name."""
+
+from __future__ import annotations
+
+from engine.nn.activations import Softmax
+from engine.nn.conv import Conv2D
+from engine.nn.dense import Dense, Flatten
+from engine.nn.pool import MaxPool2D
+from engine.nn.sequential import Sequential
+
+
+def lenet5(classes: int = 10, *, layout: str = "NCHW", dtype: str = "float32",
+           seed: int | None = None) -> Sequential:
+    """LeNet-5 for 28x28 grey images, with its 61,706 parameters (for 10 classes).
+
+    The layers and their names are those of LeCun et al. 1998, figure 2; C1 pads the image to the
+    paper's 32x32, C5 is dense, and ReLU and max-pooling stand where the paper had tanh and a
+    trained average.
+    """
+    return Sequential([
+        Conv2D(6, 5, padding=2, activation="relu", name="C1"),
+        MaxPool2D(2, name="S2"),
+        Conv2D(16, 5, activation="relu", name="C3"),
+        MaxPool2D(2, name="S4"),
+        Flatten(name="flatten"),
+        Dense(120, activation="relu", name="C5"),
+        Dense(84, activation="relu", name="F6"),
+        Dense(classes, name="output"),
+        Softmax(name="softmax"),
+    ], input_shape=(1, 28, 28) if layout == "NCHW" else (28, 28, 1),
+        layout=layout, dtype=dtype, seed=seed, name="lenet5")
+
+
+MODELS = {"lenet5": lenet5}

@@ -1,0 +1,131 @@
+"""Poolings: x (N, C, H, W) -> y (N, C, OH, OW); the global ones -> y (N, C, 1, 1)."""
+
+from __future__ import annotations
+
+import engine
+from engine.nn import _check
+from engine.nn.layer import Layer
+
+
+class _Pool2D(Layer):
+    """A pooling whose backward pass needs x again, or only its shape."""
+
+    operation = ""  # the name of the function in `engine`
+
+    def options(self) -> dict:
+        """The arguments of that function."""
+        return {}
+
+    def create(self, input_shape):
+        _check.axes(self.title, input_shape, 3, "images with channels")
+        self.arguments = self.options() | {"layout": self.context.layout}
+        return {}
+
+    def forward(self, x, training=False):
+        if training:
+            self.keep(x)
+        return getattr(engine, self.operation)(x, **self.arguments)
+
+    def backward(self, dy, need_dx=True):
+        x, = self.kept()
+        return getattr(engine, self.operation + "_backward")(dy, x, **self.arguments)
+
+
+class _IndexedPool2D(_Pool2D):
+    """A pooling that picks one element of each window, and sends the gradient back to it."""
+
+    def __init__(self, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False,
+                 name=None):
+        super().__init__(name)
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+        self.dilation, self.ceil_mode = dilation, ceil_mode
+
+    def options(self):
+        return dict(kernel_size=self.kernel_size, stride=self.stride, padding=self.padding,
+                    dilation=self.dilation, ceil_mode=self.ceil_mode)
+
+    def forward(self, x, training=False):
+        if not training:
+            return super().forward(x)
+        y, indices = getattr(engine, self.operation)(x, return_indices=True, **self.arguments)
+        self.keep(x.shape, indices)  # x itself may be forgotten
+        return y
+
+    def backward(self, dy, need_dx=True):
+        x_shape, indices = self.kept()
+        return getattr(engine, self.operation + "_backward")(dy, x_shape, indices=indices,
+                                                             **self.arguments)
+
+
+class MaxPool2D(_IndexedPool2D):
+    """The largest element of each window; arguments as for `engine.max_pool2d`."""
+
+    operation = "max_pool2d"
+
+
+class MinPool2D(_IndexedPool2D):
+    """The smallest element of each window; arguments as for `engine.min_pool2d`."""
+
+    operation = "min_pool2d"
+
+
+class AvgPool2D(_Pool2D):
+    """The mean of each window; arguments as for `engine.avg_pool2d`."""
+
+    operation = "avg_pool2d"
+
+    def __init__(self, kernel_size, *, stride=None, padding=0, ceil_mode=False,
+                 count_include_pad=True, name=None):
+        super().__init__(name)
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+        self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
+
+    def options(self):
+        return dict(kernel_size=self.kernel_size, stride=self.stride, padding=self.padding,
+                    ceil_mode=self.ceil_mode, count_include_pad=self.count_include_pad)
+
+
+class LpPool2D(_Pool2D):
+    """The p-norm of each window; arguments as for `engine.lp_pool2d`."""
+
+    operation = "lp_pool2d"
+
+    def __init__(self, kernel_size, *, stride=None, padding=0, ceil_mode=False, p=2, name=None):
+        super().__init__(name)
+        self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
+        self.ceil_mode, self.p = ceil_mode, p
+
+    def options(self):
+        return dict(kernel_size=self.kernel_size, stride=self.stride, padding=self.padding,
+                    ceil_mode=self.ceil_mode, p=self.p)
+
+
+class GlobalMaxPool2D(_Pool2D):
+    """The largest element of each channel."""
+
+    operation = "global_max_pool2d"
+
+
+class GlobalMinPool2D(_Pool2D):
+    """The smallest element of each channel."""
+
+    operation = "global_min_pool2d"
+
+
+class GlobalAvgPool2D(_Pool2D):
+    """The mean of each channel."""
+
+    operation = "global_avg_pool2d"
+
+
+class GlobalLpPool2D(_Pool2D):
+    """The p-norm of each channel."""
+
+    operation = "global_lp_pool2d"
+
+    def __init__(self, *, p=2, name=None):
+        super().__init__(name)
+        self.p = p
+
+    def options(self):
+        return {"p": self.p}

@@ -1,0 +1,84 @@
+"""Sequential: x (N, *input_shape) -> through one layer after another -> y (N, *output_shape)."""
+
+from __future__ import annotations
+
+from engine.nn.layer import Layer
+from engine.nn.model import Model
+
+
+class Sequential(Model):
+    """Layers in a row; itself a layer, so rows may stand inside rows.
+
+    Parameters
+    ----------
+    layers : sequence of Layer
+    input_shape : tuple of int, optional
+        Shape of one sample, e.g. (1, 28, 28).  Without it the model is built on the first data.
+    layout : {"NCHW", "NHWC"}
+        Order of the axes of all images in the model.
+    dtype : {"float32", "float64"}
+    seed : int, optional
+        The same seed gives the same first weights, order of samples and dropout, bit for bit.
+    """
+
+    def __init__(self, layers, *, input_shape=None, layout="NCHW", dtype="float32", seed=None,
+                 name=None):
+        self.layers = list(layers)
+        super().__init__(input_shape, layout, dtype, seed, name)
+
+    @property
+    def children(self):
+        return tuple(self.layers)
+
+    def check_layers(self):
+        if not self.layers:
+            raise ValueError(f"{self.title}: `layers` is empty, expected at least one layer")
+        for layer in self.layers:
+            if not isinstance(layer, Layer):
+                raise TypeError(f"{self.title}: `layers` has {layer!r}, expected layers such as "
+                                "Dense(10)")
+        self._name_layers()
+
+    def _name_layers(self):
+        taken = {layer.name for layer in self.layers if layer.name}
+        counts: dict[str, int] = {}
+        for layer in self.layers:
+            kind = type(layer).__name__.lower()
+            while layer.name is None:
+                counts[kind] = counts.get(kind, 0) + 1
+                name = f"{kind}_{counts[kind]}"
+                layer.name = None if name in taken else name
+        if len({layer.name for layer in self.layers}) < len(self.layers):
+            names = [layer.name for layer in self.layers]
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"{self.title}: `layers` has two layers named {twice!r}, "
+                             "expected a name of its own for each")
+
+    def build(self, input_shape, context):
+        self.check_layers()
+        self.context = context
+        shape = self.input_shape = tuple(input_shape)
+        for layer in self.layers:
+            try:
+                shape = layer.build(shape, context)
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"{self.title}: layer {layer.title} on input {shape}: "
+                                  f"{error}") from error
+        trained = [any(each.params for each in layer.walk()) for layer in self.layers]
+        self.first_trained = trained.index(True) if True in trained else len(trained)
+        self.output_shape = shape
+        return shape
+
+    def forward(self, x, training=False, stop=None):
+        for layer in self.layers[:stop]:
+            x = layer.forward(x, training)
+        return x
+
+    def backward(self, dy, need_dx=True, stop=None):
+        # Without need_dx, nothing is computed below the first layer that has parameters.
+        first = 0 if need_dx else self.first_trained
+        for i, layer in reversed(list(enumerate(self.layers[:stop]))):
+            if i < first:
+                return None
+            dy = layer.backward(dy, need_dx or i > first)
+        return dy
