@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine import _config, _memory
+from engine import _config
 from engine._library import ffi, lib
+from engine.kernels.c_call import address, scratch
 
 ALGORITHMS = ("direct", "im2col")
+
+THREADED_MACS = 1 << 20
 
 _ALGORITHM = {"direct": lib.ENGINE_DIRECT, "im2col": lib.ENGINE_IM2COL}
 _TYPE = {"float32": lib.ENGINE_F32, "float64": lib.ENGINE_F64,
@@ -31,21 +34,42 @@ def forward(problem, algorithm, x, weight, bias, y):
     relu = problem.activation == "relu"
     in_c = relu and problem.dtype == wide  # a narrow result must wrap before its sign is asked
     p = _describe(problem, algorithm, x, weight, out, relu=in_c)
-    scratch = _memory.workspace(lib.engine_conv2d_workspace(p, lib.ENGINE_FORWARD))
-    lib.engine_conv2d_forward(p, _pointer(x), _pointer(weight), _pointer(bias), _pointer(out),
-                              _pointer(scratch))
+    owner, work = scratch(lib.engine_conv2d_workspace(p, lib.ENGINE_FORWARD))
+    lib.engine_conv2d_forward(p, address(x), address(weight), address(bias), address(out), work)
     _deliver(out, y)
     if relu and not in_c:
         np.maximum(y, 0, out=y)
+
+
+def prepare_forward(problem, algorithm, x, weight, bias, y):
+    """`forward` for contiguous arrays laid out like these, with all that can be done once done;
+    None where that is not possible."""
+    wide = _compute_dtype(problem.dtype)
+    arrays = [a for a in (x, weight, bias, y) if a is not None]
+    if problem.dtype != wide or not all(a.flags.c_contiguous for a in arrays):
+        return None
+    p = _describe(problem, algorithm, x, weight, y, relu=problem.activation == "relu")
+    threads, level = _config.get_num_threads(), lib.engine_get_isa()
+    nbytes = lib.engine_conv2d_workspace(p, lib.ENGINE_FORWARD)
+    from_buffer, null, run = ffi.from_buffer, ffi.NULL, lib.engine_conv2d_forward
+
+    def prepared(x, weight, bias, y):
+        if _config.get_num_threads() != threads or lib.engine_get_isa() != level:
+            forward(problem, algorithm, x, weight, bias, y)
+            return
+        owner, work = scratch(nbytes)
+        run(p, from_buffer(x), from_buffer(weight), null if bias is None else from_buffer(bias),
+            from_buffer(y), work)
+
+    return prepared
 
 
 def backward_data(problem, algorithm, dy, weight, dx):
     wide = _compute_dtype(problem.dtype)
     dy, weight, out = dy.astype(wide, copy=False), weight.astype(wide, copy=False), _output(dx, wide)
     p = _describe(problem, algorithm, out, weight, dy)
-    scratch = _memory.workspace(lib.engine_conv2d_workspace(p, lib.ENGINE_BACKWARD_DATA))
-    lib.engine_conv2d_backward_data(p, _pointer(dy), _pointer(weight), _pointer(out),
-                                    _pointer(scratch))
+    owner, work = scratch(lib.engine_conv2d_workspace(p, lib.ENGINE_BACKWARD_DATA))
+    lib.engine_conv2d_backward_data(p, address(dy), address(weight), address(out), work)
     _deliver(out, dx)
 
 
@@ -53,9 +77,8 @@ def backward_weight(problem, algorithm, dy, x, dweight):
     wide = _compute_dtype(problem.dtype)
     dy, x, out = dy.astype(wide, copy=False), x.astype(wide, copy=False), _output(dweight, wide)
     p = _describe(problem, algorithm, x, out, dy)
-    scratch = _memory.workspace(lib.engine_conv2d_workspace(p, lib.ENGINE_BACKWARD_WEIGHT))
-    lib.engine_conv2d_backward_weight(p, _pointer(dy), _pointer(x), _pointer(out),
-                                      _pointer(scratch))
+    owner, work = scratch(lib.engine_conv2d_workspace(p, lib.ENGINE_BACKWARD_WEIGHT))
+    lib.engine_conv2d_backward_weight(p, address(dy), address(x), address(out), work)
     _deliver(out, dweight)
 
 
@@ -92,9 +115,11 @@ def _describe(problem, algorithm, x, weight, y, relu=False):
         "weight_stride": [s // item for s in weight.strides],
         "y_stride": [s // item for s in y.strides],
         "type": _TYPE[x.dtype.name], "algorithm": _ALGORITHM[algorithm], "relu": relu,
-        "threads": _config.get_num_threads(),
+        "threads": _threads(problem),
     })
 
 
-def _pointer(array):
-    return ffi.NULL if array is None else ffi.cast("void *", array.__array_interface__["data"][0])
+def _threads(problem):
+    """Waking a thread costs microseconds: a small problem stays on the caller's."""
+    return 1 if problem.macs < THREADED_MACS else _config.get_num_threads()
+
