@@ -189,8 +189,9 @@ def extreme_pool2d_backward(dy, indices, x_shape):
     """dx of max- and min-pooling: each dy goes to the place its value came from."""
     dy = wide(dy)
     dx = np.zeros(x_shape, dy.dtype)
-    for n, c, i, j in np.ndindex(*dy.shape):
-        dx[(n, c, *divmod(indices[n, c, i, j], x_shape[3]))] += dy[n, c, i, j]
+    with np.errstate(over="ignore"):  # integers wrap
+        for n, c, i, j in np.ndindex(*dy.shape):
+            dx[(n, c, *divmod(indices[n, c, i, j], x_shape[3]))] += dy[n, c, i, j]
     return dx
 
 

@@ -20,7 +20,8 @@ done
 export PYTHONPATH=$site
 export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
-sanitized() { LD_PRELOAD="${runtimes[*]}" "$python" -m pytest -q -p no:cacheprovider "$@"; }
+# without capture, or the report of a sanitizer that aborts would be lost
+sanitized() { LD_PRELOAD="${runtimes[*]}" "$python" -m pytest -q --capture=no -p no:cacheprovider "$@"; }
 
 LD_PRELOAD="${runtimes[*]}" "$python" - "$site" <<'PYTHON'
 import sys

@@ -2,6 +2,7 @@
 
 import contextlib
 from collections import Counter
+from pathlib import Path
 from typing import NamedTuple
 
 import pytest
@@ -75,13 +76,19 @@ def assert_ran(variant, op, direction):
 
 # ---- the count printed when the session ends ---------------------------------------------------
 
+LAST_CASE = Path(".hypothesis", "last-case")
 counts = Counter()  # of compared problems, by "numpy", "numba", "c/avx512" ...; also the two below
 REFUSED, MISMATCHES = "refused", "mismatches"
 
 
 @contextlib.contextmanager
 def counted(variant, replay):
-    """Count the comparison inside; if it fails, print the line that replays it."""
+    """Count the comparison inside; if it fails, print the line that replays it.
+
+    A crash prints nothing: the line is then in the file LAST_CASE.
+    """
+    LAST_CASE.parent.mkdir(exist_ok=True)
+    LAST_CASE.write_text(f"{variant} {replay}\n")
     try:
         yield
     except Exception:
