@@ -22,9 +22,9 @@ def ann():
 
 def cnn():
     return nn.Sequential([
-        nn.Conv2D(8, 3, padding=1, activation="relu"),
-        nn.MaxPool2D(2),
         nn.Conv2D(16, 3, padding=1, activation="relu"),
+        nn.MaxPool2D(2),
+        nn.Conv2D(32, 3, padding=1, activation="relu"),
         nn.MaxPool2D(2),
         nn.Flatten(),
         nn.Dense(10),

@@ -26,7 +26,7 @@ STEPS = {  # each value of the network, and how it follows from the one before a
 }
 
 
-def inputs(seed=1):
+def inputs(seed=5):
     rng = np.random.default_rng(seed)
     return {"x": rng.standard_normal((6, 6)), "w1": rng.standard_normal((3, 3)),
             "b1": rng.standard_normal(1), "w2": rng.standard_normal((1, 4)),

@@ -56,7 +56,7 @@ def test_training_learns_and_remembers():
 
 def test_training_with_one_sigmoid():
     model, history = train(network(nn.Sigmoid(), outputs=1),
-                           optimizer=nn.SGD(0.1, momentum=0.9), epochs=10)
+                           optimizer=nn.SGD(0.02, momentum=0.9), epochs=10)
     assert history["accuracy"][-1] >= 0.9
     assert model.predict(bars(3)[0]).shape == (3, 1)
 
@@ -140,6 +140,30 @@ def test_the_learning_rate_sees_the_progress():
 
     train(optimizer=nn.SGD(lr), epochs=2, batch_size=50)
     np.testing.assert_allclose(seen, np.arange(8) / 8)
+
+
+@pytest.mark.parametrize("layout", ["NCHW", "NHWC"])
+def test_random_shifts_move_whole_images(layout):
+    x = np.zeros((300, 2, 9, 7), np.float32)
+    x[:, 0, 4, 3], x[:, 1, 4, 3], x[:, 0, 2, 0] = 1, 2, 3
+    to_layout = (0, 1, 2, 3) if layout == "NCHW" else (0, 2, 3, 1)
+    shift = nn.RandomShift(2, layout)
+    moved = shift(x.transpose(to_layout), np.random.default_rng(0))
+    assert moved.shape == x.transpose(to_layout).shape
+    moved = moved.transpose(np.argsort(to_layout))
+    places = np.argwhere(moved[:, 0] == 1)[:, 1:]  # each image still has its pixel
+    assert places.shape == (300, 2)
+    assert {tuple(place) for place in places} == {(i, j) for i in range(2, 7) for j in range(1, 6)}
+    for image, (down, right) in zip(moved, places - [4, 3], strict=True):
+        bordered = np.pad(x[0], ((0, 0), (2, 2), (2, 2)))
+        np.testing.assert_array_equal(
+            image, bordered[:, 2 - down:11 - down, 2 - right:9 - right])
+
+
+def test_augmentation_changes_the_training_and_is_seeded():
+    plain, _ = train(epochs=1)
+    first, second = (train(epochs=1, augment=nn.RandomShift(1))[0] for _ in range(2))
+    assert first.weights.tobytes() == second.weights.tobytes() != plain.weights.tobytes()
 
 
 def test_the_progress_bar_shows_epochs(capsys):
@@ -250,6 +274,10 @@ def test_files_that_do_not_fit_are_refused(tmp_path):
     description["architecture"]["layers"][0]["layer"] = "Conv9D"
     _rewrite(path, arrays, description)
     with pytest.raises(ValueError, match="unknown layer Conv9D"):
+        nn.load(path)
+    description["architecture"]["layers"][0] = {"layer": "Conv2D", "filters": 3}
+    _rewrite(path, arrays, description)
+    with pytest.raises(ValueError, match="does not describe a model: .*filters"):
         nn.load(path)
 
 

@@ -13,6 +13,7 @@ public functions of `engine` and NumPy.
 
 from engine.nn import models
 from engine.nn.activations import ReLU, Sigmoid, Softmax, Tanh
+from engine.nn.augment import RandomShift
 from engine.nn.conv import Conv2D
 from engine.nn.dense import Dense, Flatten
 from engine.nn.dropout import Dropout
@@ -39,6 +40,6 @@ __all__ = [
     "SGD", "Adam", "AvgPool2D", "BinaryCrossEntropy", "Callback", "CategoricalCrossEntropy",
     "Checkpoint", "Context", "Conv2D", "Cosine", "Dense", "Dropout", "Flatten", "GlobalAvgPool2D",
     "GlobalLpPool2D", "GlobalMaxPool2D", "GlobalMinPool2D", "History", "Layer", "LpPool2D",
-    "MaxPool2D", "MinPool2D", "ReLU", "Sequential", "Sigmoid", "Softmax", "StepDecay", "Tanh",
-    "confusion_matrix", "load", "models",
+    "MaxPool2D", "MinPool2D", "RandomShift", "ReLU", "Sequential", "Sigmoid", "Softmax",
+    "StepDecay", "Tanh", "confusion_matrix", "load", "models",
 ]

@@ -11,5 +11,5 @@ def need(module: str, purpose: str):
         return importlib.import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        raise ImportError(f'engine: {purpose} needs {package}: pip install "convengine[app]"',
+        raise ImportError(f'{purpose} needs {package}: pip install "convengine[app]"',
                           name=package) from error

@@ -62,7 +62,7 @@ class Model(Layer):
             start = part.stop
 
     def fit(self, x, y, *, epochs=1, batch_size=32, validation_data=None, loss=None,
-            optimizer=None, callbacks=(), shuffle=True, progress=True):
+            optimizer=None, augment=None, callbacks=(), shuffle=True, progress=True):
         """Train on samples `x` with targets `y`; returns the `History` of losses and accuracies.
 
         Parameters
@@ -77,6 +77,8 @@ class Model(Layer):
             Default: the one that belongs to the last layer, Softmax or Sigmoid.
         optimizer : Optimizer, optional
             Default: Adam().
+        augment : callable, optional
+            Changes each batch before it is trained on: ``augment(x, rng)``, e.g. RandomShift(1).
         callbacks : sequence of Callback
         shuffle : bool
             Whether each epoch sees the samples in a new order.
@@ -86,7 +88,7 @@ class Model(Layer):
         if self.weights is None:
             self.prepare(np.shape(x)[1:])
         return training.fit(self, x, y, epochs, batch_size, validation_data, loss, optimizer,
-                            callbacks, shuffle, progress)
+                            augment, callbacks, shuffle, progress)
 
     def evaluate(self, x, y, *, batch_size=256, loss=None) -> dict[str, float]:
         """The mean loss and the accuracy over samples, as a dict."""

@@ -51,9 +51,12 @@ def load(path):
     if description.get("format") != FORMAT:
         raise ValueError(f"load: `{path}` has format {description.get('format')}, "
                          f"expected {FORMAT}")
-    model = restore(description["architecture"])
-    model.prepare(description["input_shape"])
-    model.epochs_done, model.metadata = description["epochs_done"], description["metadata"]
+    try:
+        model = restore(description["architecture"])
+        model.prepare(description["input_shape"])
+        model.epochs_done, model.metadata = description["epochs_done"], description["metadata"]
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"load: `{path}` does not describe a model: {error}") from error
     _fill(path, dict(model.parameters()), arrays)
     return model
 

@@ -34,8 +34,8 @@ class Checkpoint(Callback):
         model.save(self.path)
 
 
-def fit(model, x, y, epochs, batch_size, validation_data, loss, optimizer, callbacks, shuffle,
-        progress) -> History:
+def fit(model, x, y, epochs, batch_size, validation_data, loss, optimizer, augment, callbacks,
+        shuffle, progress) -> History:
     """See `Model.fit`."""
     epochs = _check.integer("fit", "epochs", epochs, minimum=0)
     batch_size = _check.integer("fit", "batch_size", batch_size)
@@ -48,12 +48,14 @@ def fit(model, x, y, epochs, batch_size, validation_data, loss, optimizer, callb
     with progress_bar(progress, epochs, steps) as bar:
         for epoch in range(epochs):
             total = correct = 0.0
-            order = _order(model, len(x), shuffle)
+            rng = np.random.default_rng([model.seed, model.epochs_done])
+            order = rng.permutation(len(x)) if shuffle else np.arange(len(x))
             for step in range(steps):
                 if model.stop_training:
                     break
                 batch = order[step * batch_size:(step + 1) * batch_size]
-                value, hits = _train_on(model, x[batch], target[batch], loss, stop)
+                images = augment(x[batch], rng) if augment else x[batch]
+                value, hits = _train_on(model, images, target[batch], loss, stop)
                 optimizer.step(model.weights, model.gradients,
                                (epoch * steps + step) / (epochs * steps))
                 total, correct = total + value * len(batch), correct + hits
@@ -113,8 +115,3 @@ def _data(who, model, x, y, loss):
     _check.same_length(who, x, target)
     return x, target, loss, -1 if takes_over else None
 
-
-def _order(model, n: int, shuffle: bool) -> np.ndarray:
-    if not shuffle:
-        return np.arange(n)
-    return np.random.default_rng([model.seed, model.epochs_done]).permutation(n)

@@ -1,0 +1,131 @@
+"""The examples and the README's code run, and show what they say."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parent.parent
+EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
+
+
+def run(number, *args):
+    path, = (ROOT / "examples").glob(f"{number:02}_*.py")
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module.main(*args)
+
+
+def matrices(text):
+    """The arrays that stand in printed text."""
+    return [np.array([[float(number) for number in re.findall(r"-?\d+\.?\d*", row)]
+                      for row in block.splitlines()])
+            for block in re.findall(r"\[\[.*?\]\]", text, re.DOTALL)]
+
+
+def test_every_example_is_tested_here():
+    here = Path(__file__).read_text()
+    for path in EXAMPLES:
+        assert f"run({int(path.name[:2])}" in here, path.name
+    assert len(EXAMPLES) == 8
+
+
+def test_edge_filters(capsys):
+    run(1)
+    image, horizontal, vertical, turned = matrices(capsys.readouterr().out)
+    np.testing.assert_array_equal(image, [[0] * 6] * 3 + [[255] * 6] * 3)
+    np.testing.assert_array_equal(horizontal, [[0] * 4, [765] * 4, [765] * 4, [0] * 4])
+    np.testing.assert_array_equal(vertical, np.zeros((4, 4)))
+    np.testing.assert_array_equal(turned, horizontal.T)
+
+
+def test_rgb_and_many_filters(capsys):
+    run(2)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].endswith("(3, 6, 6) * one filter (1, 3, 3, 3) -> (1, 4, 4)")
+    assert lines[1].endswith("True")
+    assert lines[2].endswith("(3, 6, 6) * ten filters (10, 3, 3, 3) -> (10, 4, 4)")
+    assert "270 weights + 10 biases = 280" in lines[3]
+
+
+def test_padding(capsys):
+    run(3)
+    text = capsys.readouterr().out
+    assert "padding=0 -> 3x3" in text and "padding=1 -> 5x5" in text
+    assert "by itself: True" in text
+    held, seen = matrices(text)
+    np.testing.assert_array_equal(held, np.outer([2, 3, 3, 3, 2], [2, 3, 3, 3, 2]))
+    np.testing.assert_array_equal(seen, np.outer([1, 2, 3, 2, 1], [1, 2, 3, 2, 1]))
+
+
+def test_strides(capsys):
+    run(4)
+    text = capsys.readouterr().out
+    for stride, size in ("1", "4x5"), ("2", "2x3"), ("(1, 2)", "4x3"), ("3", "2x2"):
+        assert f"stride={stride} -> {size}\n" in text
+    assert "stride 1: True" in text
+    image, strided = matrices(text)
+    np.testing.assert_array_equal(strided, [[image[i:i + 3, j:j + 3].sum() for j in (0, 2, 4)]
+                                            for i in (0, 2)])
+
+
+def test_pooling(capsys):
+    run(5)
+    text = capsys.readouterr().out
+    features, largest, smallest, mean, norm = matrices(text)
+    windows = features.reshape(2, 2, 2, 2).swapaxes(1, 2)
+    np.testing.assert_array_equal(largest, windows.max(axis=(2, 3)))
+    np.testing.assert_array_equal(smallest, windows.min(axis=(2, 3)))
+    np.testing.assert_array_equal(mean, windows.mean(axis=(2, 3)))
+    np.testing.assert_allclose(norm, np.sqrt((windows**2).sum(axis=(2, 3))), atol=6e-4)
+    assert "max-pooling -> one number: 7\n" in text
+    assert "average-pooling -> one number: 2.625\n" in text
+    assert re.findall("True|False", text) == ["False", "True", "False"]
+
+
+def test_cnn_against_ann():
+    pytest.importorskip("sklearn")
+    results = run(6)
+    ann_parameters, ann, ann_moved = results["ANN"]
+    cnn_parameters, cnn, cnn_moved = results["CNN"]
+    assert (ann_parameters, cnn_parameters) == (21_834, 6_090)
+    assert ann >= 0.97 and cnn >= 0.98
+    assert cnn_moved >= ann_moved + 0.1
+
+
+def test_backward_by_hand(capsys):
+    errors = run(7)
+    assert "all agree" in capsys.readouterr().out
+    assert {"z2", "w2", "b2", "z1", "w1", "b1", "x"} <= set(errors)
+    for name, (off_measured, off_layers) in errors.items():
+        assert off_measured < 1e-8, name
+        assert off_layers < 1e-13, name
+
+
+def test_photograph(tmp_path, capsys):
+    pytest.importorskip("sklearn")
+    image = pytest.importorskip("PIL.Image")
+    run(8, tmp_path / "edges.png")
+    assert "(427, 640, 3) -> (427, 640, 2) -> (427, 640)" in capsys.readouterr().out
+    edges = np.asarray(image.open(tmp_path / "edges.png"), float)
+    assert edges[:60, 220:].mean() < 10 < 60 < edges[230:300, 100:330].mean()  # sky and palace
+
+
+def test_the_photograph_of_the_readme(tmp_path, monkeypatch):
+    pytest.importorskip("sklearn")
+    image = pytest.importorskip("PIL.Image")
+    code, = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "README.md", "exec"), {})
+    edges = np.asarray(image.open("edges.png"), float)
+    assert edges.shape == (427, 640) and edges.std() > 30
+
+
+def test_the_readmes_tree_names_real_files():
+    tree = re.search(r"```text\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
+    named = [line.split()[0].rstrip("/") for line in tree.splitlines() if line.strip()]
+    missing = [name for name in named if not (ROOT / name).exists()]
+    assert len(named) >= 10 and not missing
