@@ -135,18 +135,23 @@ static void pack_weights(void *context, int64_t task, int64_t worker) {
     const elem *from = job->weight + group * c->w_group + block * b->width * c->w_dc;
     elem *to = job->packed + b->k * (group * ceil_div(c->dc, LANES) * LANES + block * b->width);
 
-    int rows_of_k = c->w_w == 1 && c->w_h == c->taps_w && c->w_sc == b->taps; /* weight[j] is contiguous over k */
-    if (rows_of_k) {
+    if (lanes < width) /* the lanes past the last channel */
+        for (int64_t i = 0; i < b->k; i++) memset(to + i * width + lanes, 0, (size_t)(width - lanes) * sizeof(elem));
+    if (c->w_w == 1 && c->w_h == c->taps_w && c->w_sc == b->taps) { /* weight[j] is contiguous over all k */
         NAME(transpose)(lanes, b->k, from, c->w_dc, to, width);
-        for (int64_t i = 0; lanes < width && i < b->k; i++)
-            memset(to + i * width + lanes, 0, (size_t)(width - lanes) * sizeof(elem));
         return;
     }
-    for (int64_t i = 0; i < b->k; i++) {
-        int64_t channel = i / b->taps, tap = i % b->taps;
-        const elem *at = from + channel * c->w_sc + tap / c->taps_w * c->w_h + tap % c->taps_w * c->w_w;
-        for (int64_t j = 0; j < lanes; j++) to[i * width + j] = at[j * c->w_dc];
-        for (int64_t j = lanes; j < width; j++) to[i * width + j] = 0;
+    int backwards = c->w_w == -1 && c->w_h == -c->taps_w && c->w_dc > 0; /* weight[j][channel] is, in reverse */
+    for (int64_t channel = 0; channel < c->sc; channel++) {
+        const elem *at = from + channel * c->w_sc;
+        elem *rows = to + channel * b->taps * width;
+        if (backwards) {
+            NAME(transpose)(lanes, b->taps, at - (b->taps - 1), c->w_dc, rows + (b->taps - 1) * width, -width);
+            continue;
+        }
+        for (int64_t tap = 0; tap < b->taps; tap++)
+            for (int64_t j = 0; j < lanes; j++)
+                rows[tap * width + j] = at[tap / c->taps_w * c->w_h + tap % c->taps_w * c->w_w + j * c->w_dc];
     }
 }
 

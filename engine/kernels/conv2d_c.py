@@ -66,7 +66,8 @@ def prepare_forward(problem, algorithm, x, weight, bias, y):
 
 def backward_data(problem, algorithm, dy, weight, dx):
     wide = _compute_dtype(problem.dtype)
-    dy, weight, out = dy.astype(wide, copy=False), weight.astype(wide, copy=False), _output(dx, wide)
+    dy, weight = dy.astype(wide, copy=False), weight.astype(wide, copy=False)
+    out = _output(dx, wide)
     p = _describe(problem, algorithm, out, weight, dy)
     owner, work = scratch(lib.engine_conv2d_workspace(p, lib.ENGINE_BACKWARD_DATA))
     lib.engine_conv2d_backward_data(p, address(dy), address(weight), address(out), work)
