@@ -59,7 +59,7 @@ static struct blocking block_up(const struct correlation *c) {
     b.width = b.vecs * LANES;
     b.blocks = ceil_div(c->dc, b.width);
 
-    int64_t span_h = (c->taps_h - 1) * c->space_h + 1, span_w = (c->taps_w - 1) * c->space_w + 1;
+    int64_t span_h = max64(0, c->taps_h - 1) * c->space_h + 1, span_w = max64(0, c->taps_w - 1) * c->space_w + 1;
     int inside = c->first_h >= 0 && c->first_w >= 0 && (c->dh - 1) * c->step_h + c->first_h + span_h <= c->sh &&
                  (c->dw - 1) * c->step_w + c->first_w + span_w <= c->sw;
     b.staged = !inside;
