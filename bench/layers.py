@@ -12,7 +12,7 @@ NETWORKS = ("lenet5", "alexnet", "vgg16", "googlenet", "resnet50", "mobilenet", 
 
 @dataclass(frozen=True)
 class Layer:
-    """A line of a shapes file: ``text`` is a geometry that Conv2dProblem or Pool2dProblem parses."""
+    """A line of a shapes file; ``text`` is what Conv2dProblem or Pool2dProblem parses."""
 
     name: str
     text: str

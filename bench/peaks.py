@@ -58,7 +58,8 @@ def measure(threads: int) -> Peaks:
 
 def _fma_rate(dtype: str, threads: int) -> float:
     data = [_buffer(ALIGN) for _ in range(threads)]
-    seconds, turns = _sized(loops.fma(dtype), lambda k, turns: (turns, data[k].ctypes.data), threads)
+    seconds, turns = _sized(loops.fma(dtype), lambda k, turns: (turns, data[k].ctypes.data),
+                            threads)
     return 1e-9 * threads * turns * loops.flops_per_turn(dtype) / seconds
 
 

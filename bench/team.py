@@ -1,0 +1,152 @@
+"""The worker processes of a comparison, and their turns."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import subprocess
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from bench.cases import Case
+from bench.peers import PEERS
+
+# Between two turns: OpenMP threads spin for a while after their work.
+PAUSE_SECONDS = 0.05
+THREAD_VARIABLES = ("ENGINE_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+                    "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
+# Largest difference from the reference, relative to its largest value.
+TOLERANCE = {"float64": 1e-11, "float32": 1e-4, "float16": 1e-2, "bfloat16": 4e-2}
+
+
+class Refused(Exception):
+    """A peer cannot do a case, or failed on it."""
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """A peer in one of its variants, with that many threads."""
+
+    peer: str
+    variant: str
+    threads: int
+
+    def __str__(self) -> str:
+        return f"{self.peer} {self.variant}"
+
+
+@dataclass
+class Outcome:
+    """What one contestant did on one case."""
+
+    minimum: float = float("inf")  # seconds per call, over all rounds
+    medians: list[float] = field(default_factory=list)  # of each round
+    ran: str = ""
+    refusal: str = ""
+    mismatch: str = ""
+
+
+class Worker:
+    def __init__(self, peer: str, threads: int, environment: dict[str, str]):
+        self.peer = peer
+        module = PEERS[peer].module
+        settings = dict.fromkeys(THREAD_VARIABLES, str(threads))
+        settings.update(PEERS[peer].environment, **environment)
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "bench.worker", module, str(threads)],
+            cwd=Path(__file__).parent.parent, env={**os.environ, **settings},
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
+    def ask(self, method: str, *arguments):
+        pickle.dump((method, arguments), self.process.stdin)
+        self.process.stdin.flush()
+        try:
+            status, value = pickle.load(self.process.stdout)
+        except EOFError:
+            raise RuntimeError(f"{self.peer}: the worker process ended during {method}") from None
+        if status == "refused":
+            raise Refused(value)
+        if status == "failed":
+            print(f"{self.peer}: {method} failed\n{value}", file=sys.stderr)
+            raise Refused(f"FAILED: {value.splitlines()[-1]}")
+        return value
+
+    def close(self) -> None:
+        self.process.stdin.close()
+        self.process.stdout.close()
+        self.process.wait()
+
+
+class Team:
+    """The workers of these contestants; one computes while the others wait on their pipes."""
+
+    def __init__(self, contestants: Iterable[Contestant], backend: str | None = None):
+        self.contestants = list(contestants)
+        self.workers: dict[tuple[str, int], Worker] = {}
+        for c in self.contestants:
+            if (c.peer, c.threads) not in self.workers:
+                forced = {"ENGINE_BACKEND": backend} if backend and c.peer == "engine" else {}
+                self.workers[c.peer, c.threads] = Worker(c.peer, c.threads, forced)
+        self.versions = {PEERS[peer].module: worker.ask("version")
+                         for (peer, _), worker in self.workers.items()}
+
+    def __enter__(self) -> Team:
+        return self
+
+    def __exit__(self, *_) -> None:
+        for worker in self.workers.values():
+            worker.close()
+
+    def worker(self, contestant: Contestant) -> Worker:
+        return self.workers[contestant.peer, contestant.threads]
+
+    def race(self, case: Case, rounds: int) -> dict[Contestant, Outcome]:
+        """Prepare and check everyone, then let each compute in its turn, round after round."""
+        outcomes = self._prepare(case)
+        for _ in range(rounds):
+            for contestant, outcome in outcomes.items():
+                if not outcome.refusal:
+                    time.sleep(PAUSE_SECONDS)
+                    least, median = self.worker(contestant).ask("measure", contestant.variant)
+                    outcome.minimum = min(outcome.minimum, least)
+                    outcome.medians.append(median)
+        for worker in self.workers.values():
+            worker.ask("forget")
+        return outcomes
+
+    def _prepare(self, case: Case) -> dict[Contestant, Outcome]:
+        reference = None  # the first contestant's results; everyone must agree with them
+        outcomes = {}
+        for contestant in self.contestants:
+            outcome = outcomes[contestant] = Outcome()
+            try:
+                results, outcome.ran = self.worker(contestant).ask(
+                    "prepare", case, contestant.variant)
+            except Refused as refusal:
+                outcome.refusal = str(refusal)
+                continue
+            if reference is None:
+                reference = results
+            outcome.mismatch = _difference(reference, results, case.problem.dtype.name)
+        return outcomes
+
+
+def _difference(expected: list[np.ndarray], found: list[np.ndarray], dtype: str) -> str:
+    """What is wrong with the results, or ""."""
+    for a, b in zip(expected, found, strict=True):
+        if a.shape != b.shape:
+            return f"shape {b.shape}, expected {a.shape}"
+        if a.dtype.kind in "iu":
+            if (wrong := np.count_nonzero(a != b)):
+                return f"{wrong} of {a.size} positions differ"
+            continue
+        a, b = (np.asarray(v, np.float64 if dtype == "float64" else np.float32) for v in (a, b))
+        worst = float(np.max(np.abs(a - b), initial=0)) / (float(np.max(np.abs(a), initial=0)) or 1)
+        if not worst <= TOLERANCE[dtype]:
+            return f"differs by {worst:.1e} of the largest value"
+    return ""
