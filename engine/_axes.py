@@ -28,7 +28,8 @@ def from_nchw(array: np.ndarray, ndim: int, layout: str) -> np.ndarray:
 
 
 def order_of(x: np.ndarray, layout: str) -> str:
-    """The memory order of (n, c, h, w) values; where both are true, `layout` decides."""
+    """The memory order of images of `layout`; where both are true, `layout` decides."""
+    x = to_nchw(x, layout)
     n, c, h, w = x.shape
     if layout == "NHWC" and (c == 1 or h * w == 1):
         return "nhwc"

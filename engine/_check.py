@@ -11,7 +11,7 @@ from numbers import Integral
 
 import numpy as np
 
-from engine._axes import LAYOUTS, to_nchw
+from engine._axes import LAYOUTS
 from engine.kernels import BACKENDS
 
 MAX_SIZE = 2**31 - 1  # of a stride, a padding ...: products of two of them stay within 64 bits
@@ -22,9 +22,9 @@ _DTYPES = "float16, float32, float64, bfloat16 or an integer dtype"
 
 # ---- single values -----------------------------------------------------------------------------
 
-def option(op: str, name: str, value, known: tuple[str, ...], *, optional: bool = True):
+def option(op: str, name: str, value, known: tuple[str, ...], *, optional: bool = False):
     """`value`, one of the names in `known`, or None where it is optional."""
-    if value is None and optional:
+    if optional and value is None:
         return None
     if not isinstance(value, str):
         raise TypeError(f"{op}: `{name}` is {show(value)}, expected a string")
@@ -34,7 +34,11 @@ def option(op: str, name: str, value, known: tuple[str, ...], *, optional: bool 
 
 
 def backend(op: str, value) -> str | None:
-    return option(op, "backend", value, BACKENDS)
+    return option(op, "backend", value, BACKENDS, optional=True)
+
+
+def layout(op: str, value) -> str:
+    return option(op, "layout", value, LAYOUTS)
 
 
 def flag(op: str, name: str, value) -> bool:
@@ -158,35 +162,40 @@ def is_float(dtype: np.dtype) -> bool:
     return dtype.kind not in "iu"
 
 
-def images(op: str, name: str, value, layout: str) -> tuple[np.ndarray, int]:
-    """`value` as (n, c, h, w), and the number of axes it came with."""
+def images(op: str, name: str, value, layout: str) -> np.ndarray:
+    """`value` as an array of images: a batch, a single one or a bare plane."""
     result = array(op, name, value)
     if result.ndim not in (2, 3, 4):
-        raise ValueError(f"{op}: `{name}` has {result.ndim} dimensions, expected {_axes(layout)}")
+        n, *image = layout
+        raise ValueError(f"{op}: `{name}` has {result.ndim} dimensions, expected "
+                         f"4 ({', '.join(layout)}), 3 ({', '.join(image)}) or 2 (H, W)")
     nonempty(op, name, result.shape[1:] if result.ndim == 4 else result.shape)
-    return to_nchw(result, layout), result.ndim
+    return result
 
 
-def same_ndim(op: str, dy_ndim: int, x_ndim: int) -> None:
-    if dy_ndim != x_ndim:
-        raise ValueError(f"{op}: `dy` has {dy_ndim} dimensions, expected {x_ndim} (as x)")
+def image_shape(op: str, name: str, value, ndim: int) -> tuple[int, ...]:
+    """As `images`, of a shape given in place of an array; it must have `ndim` entries."""
+    result = shape(op, name, value, ndim)
+    nonempty(op, name, result[1:] if ndim == 4 else result)
+    return result
+
+
+def shape(op: str, name: str, value, ndim: int) -> tuple[int, ...]:
+    if not is_sequence(value):
+        raise TypeError(f"{op}: `{name}` is {show(value)}, expected a tuple of integers")
+    if len(value) != ndim:
+        raise ValueError(f"{op}: `{name}` has {len(value)} entries, expected {ndim}")
+    return tuple(integer(op, name, each) for each in value)
+
+
+def same_ndim(op: str, dy: np.ndarray, x: np.ndarray) -> None:
+    if dy.ndim != x.ndim:
+        raise ValueError(f"{op}: `dy` has {dy.ndim} dimensions, expected {x.ndim} (as x)")
 
 
 def nonempty(op: str, name: str, shape: tuple[int, ...]) -> None:
     if 0 in shape:
         raise ValueError(f"{op}: `{name}` has a size of 0 in {shape}, expected at least 1")
-
-
-def image_shape(op: str, name: str, value, layout: str, ndim: int | None = None):
-    """A shape given in place of an array: of 2, 3 or 4 axes, or exactly `ndim`."""
-    if not is_sequence(value):
-        raise TypeError(f"{op}: `{name}` is {show(value)}, expected a tuple of integers")
-    shape = tuple(integer(op, name, each) for each in value)
-    if len(shape) not in ((2, 3, 4) if ndim is None else (ndim,)):
-        raise ValueError(f"{op}: `{name}` has {len(shape)} entries, "
-                         f"expected {_axes(layout) if ndim is None else ndim}")
-    nonempty(op, name, shape[1:] if len(shape) == 4 else shape)
-    return shape
 
 
 def shaped(op: str, name: str, actual: tuple[int, ...], expected: tuple[int, ...]) -> None:
@@ -255,15 +264,6 @@ def refused(problem, direction: str, candidates) -> ValueError:
 def too_large(what: str, nbytes: int, limit: int, reason: str) -> MemoryError:
     """The error for memory that must not be asked for."""
     return MemoryError(f"engine: {what} needs {nbytes} bytes, expected at most {limit} ({reason})")
-
-
-def _axes(layout: str) -> str:
-    n, *image = layout
-    return f"4 ({', '.join(layout)}), 3 ({', '.join(image)}) or 2 (H, W)"
-
-
-def layout_name(op: str, value) -> str:
-    return option(op, "layout", value, LAYOUTS, optional=False)
 
 
 def _names(known: tuple[str, ...]) -> str:

@@ -64,7 +64,8 @@ def num_threads(threads: int):
     ...     engine.get_num_threads()
     1
     """
-    token = _config.context_threads.set(_check.integer("num_threads", "threads", threads, minimum=1))
+    limit = _check.integer("num_threads", "threads", threads, minimum=1)
+    token = _config.context_threads.set(limit)
     try:
         yield
     finally:

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from engine import _check, _config, kernels
+from engine import _check, _config, _recall, kernels
 from engine.kernels import BACKENDS
 
 
@@ -55,6 +55,20 @@ class Plan:
     def __call__(self, *arrays) -> None:
         self.kernel(*arrays)
         _last.plan = self
+
+    def prepare(self, *arrays) -> Callable | None:
+        """A faster way to run it on arrays with the strides of these, if the kernel has one."""
+        hook = getattr(self.module, f"prepare_{self.direction}", None)
+        prepared = hook and hook(self.problem, self.algorithm, *arrays)
+        if prepared is None:
+            return None
+        kernel = self.reported(prepared)
+
+        def run(*arrays):
+            kernel(*arrays)
+            _last.plan = self
+
+        return run
 
     def reported(self, kernel: Callable) -> Callable:
         """`kernel` itself; with ENGINE_VERBOSE=1, one that also writes a line per call."""
@@ -145,7 +159,26 @@ def choose(op: str, problem, direction: str, algorithm: str | None = None,
     return lambda *arrays: None
 
 
+def of(call, direction: str) -> Plan | Callable:
+    """The plan of a checked call, chosen once for all its repetitions."""
+    plan = call.plans.get(direction)
+    if plan is None:
+        algorithm = None if direction == "backward_bias" else call.algorithm
+        plan = choose(call.family, call.problem, direction, algorithm, call.backend)
+        call.plans[direction] = plan
+    return plan
+
+
+def prepared(call, direction: str, *arrays) -> Callable:
+    """What runs this call again fastest, on arrays with the strides of these."""
+    if call.prepared is None:
+        plan = of(call, direction)
+        call.prepared = plan.prepare(*arrays) or plan
+    return call.prepared
+
+
 def clear() -> None:
     """Forget every choice (for whoever changes what the kernels can do, as tests of ISAs do)."""
+    _recall.calls.clear()
     _chosen.cache_clear()
     kernels.load.cache_clear()

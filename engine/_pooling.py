@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from engine import _check, _check_pool, _plan
-from engine._axes import from_nchw, to_nchw
+from engine import _check, _check_pool, _plan, _recall
+from engine._axes import to_nchw
 from engine._check_pool import EXTREMES
 from engine._memory import empty_output
 from engine._problem import memory_order
@@ -17,40 +17,50 @@ INDEX = np.dtype(np.int64)
 
 def forward(op, kind, x, windows, layout, backend, out=None, return_indices=False):
     """y, or (y, indices)."""
-    call, x_nchw = _check_pool.forward(op, kind, x, layout, backend, windows)
+    options = (*windows, layout, backend)
+    key = _recall.key(op, (x,), options)
+    call = _recall.calls.get(key)
+    if call is None:
+        call, x = _check_pool.forward(op, kind, x, layout, backend, windows)
+        _recall.keep(key, call, options)
     p = call.problem
-    return_indices = _check.flag(op, "return_indices", return_indices)
     if out is not None:
         _check.output(op, out, call.y_shape, p.dtype, x=x)
-    plan = _plan.choose("pool2d", p, "forward", None, call.backend)
+    return_indices = _check.flag(op, "return_indices", return_indices)
     y = empty_output(p.y_shape, p.dtype, p.order) if out is None else to_nchw(out, layout)
     indices = empty_output(p.y_shape, INDEX, memory_order(y)) if return_indices else None
-    plan(x_nchw, y, indices)
-    result = from_nchw(y, call.ndim, layout) if out is None else out
-    return (result, from_nchw(indices, call.ndim, layout)) if return_indices else result
+    _plan.of(call, "forward")(call.to_kernel(x), y, indices)
+    result = call.to_user(y) if out is None else out
+    return (result, call.to_user(indices)) if return_indices else result
 
 
 def backward(op, kind, dy, x, windows, layout, backend, indices=None):
     """The gradient with respect to x."""
-    call, dy, x, indices = _check_pool.backward(op, kind, dy, x, layout, backend, windows, indices)
+    is_shape = _check.is_shape(x)
+    options = (x if is_shape else None, *windows, layout, backend)
+    key = _recall.key(op, (dy, None if is_shape else x, indices), options)
+    call = _recall.calls.get(key)
+    if call is None:
+        call, dy, x, indices = _check_pool.backward(op, kind, dy, x, indices, layout, backend,
+                                                    windows)
+        _recall.keep(key, call, options)
     p = call.problem
-    if kind == "avg" or indices is not None:
-        x = None  # the windows alone say where gradients go
+    image = places = None  # avg: the windows alone say where gradients go
+    if indices is not None:
+        places = _check_pool.places(call, indices)
     elif kind in EXTREMES and x.dtype != p.dtype:
-        x, indices = None, _extremes(call, x)
-    elif x is not None:
-        x = _check.cast(x, p.dtype)
-    plan = _plan.choose("pool2d", p, "backward", None, call.backend)
+        places = _extremes(call, x)
+    elif kind != "avg":
+        image = call.to_kernel(x)
     dx = empty_output(p.x_shape, p.dtype, p.order)
-    plan(dy, x, indices, dx)
-    return from_nchw(dx, call.ndim, layout)
+    _plan.of(call, "backward")(call.to_kernel(dy), image, places, dx)
+    return call.to_user(dx)
 
 
 def _extremes(call, x):
     """Where the extremes of x are, found before a cast can make distinct values equal."""
-    dtype = x.dtype.newbyteorder("=") if not x.dtype.isnative else x.dtype
-    p = replace(call.problem, dtype=dtype)
+    p = replace(call.problem, dtype=_check.common_dtype(x))
+    places = np.empty(p.y_shape, INDEX)
     plan = _plan.choose("pool2d", p, "forward", None, call.backend)
-    indices = np.empty(p.y_shape, INDEX)
-    plan(_check.cast(x, dtype), np.empty(p.y_shape, dtype), indices)
-    return indices
+    plan(_check.cast(to_nchw(x, call.layout), p.dtype), np.empty(p.y_shape, p.dtype), places)
+    return places

@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine import _activation, _check, _check_conv, _pad, _plan
-from engine._axes import from_nchw, to_nchw
-from engine._check_conv import Geometry
+from engine import _activation, _check, _check_conv, _pad, _plan, _recall
+from engine._axes import to_nchw
+from engine._check_conv import Options
 from engine._memory import empty_output
 
 
@@ -23,72 +23,94 @@ class Conv2dGradients(NamedTuple):
 def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
            padding_mode="constant", activation=None, layout="NCHW", out=None, algorithm=None,
            backend=None):
-    geometry = Geometry(stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
-    call, image, kernel, bias = _check_conv.forward("conv2d", x, weight, bias, activation, geometry)
+    op = "conv2d"
+    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
+    key = _recall.key(op, (x, weight, bias), (activation, *options))
+    call = _recall.calls.get(key)
+    if call is None:
+        call, x, weight, bias = _check_conv.forward(op, x, weight, bias, activation,
+                                                    Options(*options))
+        _recall.keep(key, call, (activation, *options))
     p = call.problem
     if out is not None:
-        _check.output("conv2d", out, call.y_shape, p.dtype, x=x, weight=weight, bias=bias)
-    plan = _plan.choose("conv2d", p, "forward", call.algorithm, call.backend)
+        _check.output(op, out, call.y_shape, p.dtype, x=x, weight=weight, bias=bias)
+
+    image, filters, vector = call.to_kernel(x), call.filters(weight), call.vector(bias)
     if call.pads:
-        image = _pad.pad(image, call.pads, padding_mode)
+        image = _pad.pad(image, call.pads, call.padding_mode)
     y = empty_output(p.y_shape, p.dtype, p.order) if out is None else to_nchw(out, layout)
-    plan(image, kernel, bias, y)
-    _activation.apply(call.activation, y)
-    return from_nchw(y, call.ndim, layout) if out is None else out
+    if key and out is None and image is x and filters is weight and vector is bias:
+        run = _plan.prepared(call, "forward", image, filters, vector, y)
+    else:
+        run = _plan.of(call, "forward")
+    run(image, filters, vector, y)
+    if call.activation:
+        _activation.apply(call.activation, y)
+    return call.to_user(y) if out is None else out
 
 
 def conv2d_backward(dy, x, weight, *, stride=1, padding=0, dilation=1, groups=1,
                     padding_mode="constant", layout="NCHW", algorithm=None, backend=None,
                     wrt=("x", "weight", "bias")):
-    geometry = Geometry(stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
-    wrt = _check_conv.wanted("conv2d_backward", wrt)
-    call, dy, x, weight = _check_conv.backward("conv2d_backward", dy, x, weight, geometry)
-    return Conv2dGradients(
-        _backward_data(call, padding_mode, dy, weight) if "x" in wrt else None,
-        _backward_weight(call, padding_mode, dy, x) if "weight" in wrt else None,
-        _backward_bias(call, dy) if "bias" in wrt else None)
+    op = "conv2d_backward"
+    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
+    wrt = _check_conv.wanted(op, wrt)
+    key = _recall.key(op, (dy, x, weight), options)
+    call = _recall.calls.get(key)
+    if call is None:
+        call, dy, x, weight = _check_conv.backward(op, dy, x, weight, Options(*options))
+        _recall.keep(key, call, options)
+    dy = call.to_kernel(dy)
+    return Conv2dGradients(_backward_data(call, dy, weight) if "x" in wrt else None,
+                           _backward_weight(call, dy, x) if "weight" in wrt else None,
+                           _backward_bias(call, dy) if "bias" in wrt else None)
 
 
 def conv2d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, dilation=1, groups=1,
                          padding_mode="constant", layout="NCHW", algorithm=None, backend=None):
-    geometry = Geometry(stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
-    call, dy, _, weight = _check_conv.backward("conv2d_backward_data", dy, None, weight, geometry,
-                                               x_shape=x_shape)
-    return _backward_data(call, padding_mode, dy, weight)
+    op = "conv2d_backward_data"
+    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
+    key = _recall.key(op, (dy, weight), (x_shape, *options))
+    call = _recall.calls.get(key)
+    if call is None:
+        call, dy, weight = _check_conv.backward_data(op, dy, weight, x_shape, Options(*options))
+        _recall.keep(key, call, (x_shape, *options))
+    return _backward_data(call, call.to_kernel(dy), weight)
 
 
 def conv2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1,
                            padding_mode="constant", layout="NCHW", algorithm=None, backend=None):
-    geometry = Geometry(stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
-    call, dy, x, _ = _check_conv.backward("conv2d_backward_weight", dy, x, None, geometry,
-                                          weight_shape=weight_shape)
-    return _backward_weight(call, padding_mode, dy, x)
+    op = "conv2d_backward_weight"
+    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
+    key = _recall.key(op, (dy, x), (weight_shape, *options))
+    call = _recall.calls.get(key)
+    if call is None:
+        call, dy, x = _check_conv.backward_weight(op, dy, x, weight_shape, Options(*options))
+        _recall.keep(key, call, (weight_shape, *options))
+    return _backward_weight(call, call.to_kernel(dy), x)
 
 
-def _backward_data(call, padding_mode, dy, weight):
+def _backward_data(call, dy, weight):
     p = call.problem
-    plan = _plan.choose("conv2d", p, "backward_data", call.algorithm, call.backend)
     dx = empty_output(p.x_shape, p.dtype, p.order)
-    plan(dy, weight, dx)
+    _plan.of(call, "backward_data")(dy, call.filters(weight), dx)
     if call.pads:
         dpadded, dx = dx, empty_output(call.unpadded_shape, p.dtype, p.order)
-        _pad.pad_backward(dpadded, call.pads, padding_mode, dx)
-    return from_nchw(dx, call.ndim, call.layout)
+        _pad.pad_backward(dpadded, call.pads, call.padding_mode, dx)
+    return call.to_user(dx)
 
 
-def _backward_weight(call, padding_mode, dy, x):
+def _backward_weight(call, dy, x):
     p = call.problem
-    plan = _plan.choose("conv2d", p, "backward_weight", call.algorithm, call.backend)
+    image = call.to_kernel(x)
     if call.pads:
-        x = _pad.pad(x, call.pads, padding_mode)
+        image = _pad.pad(image, call.pads, call.padding_mode)
     dweight = np.empty(p.weight_shape, p.dtype)
-    plan(dy, x, dweight)
+    _plan.of(call, "backward_weight")(dy, image, dweight)
     return dweight[0, 0] if call.ndim == 2 else dweight
 
 
 def _backward_bias(call, dy):
-    p = call.problem
-    plan = _plan.choose("conv2d", p, "backward_bias", None, call.backend)
-    dbias = np.empty(p.oc, p.dtype)
-    plan(dy, dbias)
+    dbias = np.empty(call.problem.oc, call.problem.dtype)
+    _plan.of(call, "backward_bias")(dy, dbias)
     return dbias
