@@ -108,19 +108,6 @@ INLINE void vec_store_first(elem *p, vec v, int64_t count) {
 #define vec_even_odd(a, b) __builtin_shufflevector(a, b, 0, 3)
 #endif
 
-/* Transpose a square of LANES x LANES in registers: log2(LANES) rounds, each of which zips row i with row i + LANES/2. */
-INLINE void vec_transpose(vec row[LANES]) {
-#pragma GCC unroll 4
-    for (int round = 1; round < LANES; round *= 2) {
-        vec next[LANES];
-#pragma GCC unroll 8
-        for (int i = 0; i < LANES / 2; i++) {
-            next[2 * i] = vec_zip_low(row[i], row[i + LANES / 2]);
-            next[2 * i + 1] = vec_zip_high(row[i], row[i + LANES / 2]);
-        }
-#pragma GCC unroll 16
-        for (int i = 0; i < LANES; i++) row[i] = next[i];
-    }
-}
+#include "vec_transpose.h"
 
 #endif
