@@ -124,6 +124,20 @@ def test_the_photograph_of_the_readme(tmp_path, monkeypatch):
     assert edges.shape == (427, 640) and edges.std() > 30
 
 
+def test_the_network_of_the_readme(tmp_path, monkeypatch, capsys):
+    pytest.importorskip("sklearn")
+    pytest.importorskip("safetensors")
+    blocks = re.findall(r"```python-console\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
+    code, = (re.sub("^(>>>|\\.\\.\\.) ", "", block, flags=re.MULTILINE)
+             for block in blocks if "nn.Sequential" in block)
+    monkeypatch.chdir(tmp_path)
+    names = {}
+    exec(compile(code, "README.md", "exec"), names)
+    assert names["history"]["val_accuracy"][-1] > 0.9
+    assert "maxpool2d_1" in capsys.readouterr().out
+    assert (tmp_path / "digits.safetensors").is_file()
+
+
 def test_the_readmes_tree_names_real_files():
     tree = re.search(r"```text\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL).group(1)
     named = [line.split()[0].rstrip("/") for line in tree.splitlines() if line.strip()]
