@@ -69,8 +69,8 @@ def _commit() -> str:
 
 
 def headline() -> str:
-    """One line for the top of a printed report."""
+    """Two lines for the top of a printed report."""
     m = describe()
     caches = " ".join(f"{name} {size}" for name, size in m["caches"].items())
-    return (f"{m['cpu']} (family/model {m['cpu_family_model']}; {' '.join(m['isa'])}; {caches}), "
+    return (f"{m['cpu']} (family/model {m['cpu_family_model']}; {' '.join(m['isa'])}; {caches})\n"
             f"{m['cpus_usable']} CPUs, commit {m['commit']}, {m['date']}")

@@ -17,7 +17,7 @@ from bench.peers import PEERS
 from bench.team import Contestant, Outcome
 
 TOO_SLOW = 0.95  # a layer below this share of the best peer's speed is named
-NAME, TIME, FIGURE = 25, 9, 7  # column widths
+NAME, TIME, FIGURE = 24, 8, 6  # column widths
 
 
 class Report:
@@ -88,20 +88,23 @@ class Table:
         peers = list(dict.fromkeys(label.split()[0] for label in labels))
         self.ours = [label for label in labels if label.split()[0] == "engine"]
         self.rivals = [peer for peer in peers if peer != "engine"]
+        # Their best order gets one column, and ratios only in the summary.
+        self.pooled = [peer for peer in self.rivals if peer == "torch-as-installed"]
+        self.main_rivals = [peer for peer in self.rivals if peer not in self.pooled]
         self.records: list[dict] = []
 
     def row(self, record: dict) -> str:
         """The layer's line, after the heading if it is the first, and before any complaint."""
         heading = [] if self.records else self._heading(record)
         self.records.append(record)
-        cells = [f"{record['layer']:{NAME}.{NAME - 1}}", _time(record["floor"])]
+        cells = [f"{record['layer']:{NAME}.{NAME}}", _time(record["floor"])]
         cells += [_time(seconds(record, label)) for label in self._own_columns()]
-        cells += [_time(best(record, peer)) for peer in self._pooled_columns()]
+        cells += [_time(best(record, peer)) for peer in self.pooled]
         main = seconds(record, self.ours[0])
         work = record["flops"] or record["bytes"]
         cells += [_rate(1e-9 * work / main if main else None), _figure(over(main, record["floor"]))]
         cells += [_figure(over(best(record, peer), seconds(record, label)))
-                  for label in self.ours for peer in self.rivals]
+                  for label in self.ours for peer in self.main_rivals]
         return "\n".join([*heading, "".join(cells).rstrip(), *_complaints(record)])
 
     def summary(self) -> str:
@@ -112,7 +115,7 @@ class Table:
             lines.append(f"{label} ran " + ", ".join(f"{k} {n}x" for k, n in ran.most_common()))
             for peer in self.rivals:
                 lines += self._against(label, peer)
-        return "\n".join(lines)
+        return "\n".join(lines + self._noise())
 
     def _against(self, label: str, peer: str) -> list[str]:
         ratios = {r["layer"]: ratio for r in self.records
@@ -134,25 +137,32 @@ class Table:
         name = rival.split()[1]
         return f"{name} {geometric_mean(ratios):.2f}" if ratios else f"no {name}"
 
-    def _own_columns(self) -> list[str]:
-        return [label for label in self.labels if label.split()[0] not in self._pooled_columns()]
+    def _noise(self) -> list[str]:
+        """How far a usual call was from the least one: what a difference must exceed to count."""
+        ratios = {f"{r['layer']}, {label}": over(result["median"], result["seconds"])
+                  for r in self.records for label, result in r["results"].items()
+                  if result["seconds"]}
+        if not ratios:
+            return []
+        worst = max(ratios, key=ratios.get)
+        return [f"noise, median over least time: geometric mean "
+                f"{geometric_mean(ratios.values()):.2f}, most {ratios[worst]:.2f} ({worst})"]
 
-    def _pooled_columns(self) -> list[str]:
-        """Peers that get one column for their best order."""
-        return [peer for peer in self.rivals if peer == "torch-as-installed"]
+    def _own_columns(self) -> list[str]:
+        return [label for label in self.labels if label.split()[0] not in self.pooled]
 
     def _heading(self, record: dict) -> list[str]:
         batch = f", N={record['n']}" if record["op"] in CONV_OPS else ""
         threads = f"{record['threads']} thread{'s' * (record['threads'] > 1)}"
         title = (f"\n{record['op']}, {record['dtype']}{batch}, {threads}: ms a call; "
-                 f"{'GFLOP/s' if record['flops'] else 'GB/s'} and time over floor of "
-                 f"{self.ours[0]}; its speed over each peer's best")
+                 f"{'GFLOP/s' if record['flops'] else 'GB/s'}, time over floor, "
+                 "speed over each peer's best")
         columns = [(label.split()[0], label.split()[1]) for label in self._own_columns()]
         columns = [("", "floor")] + [(PEERS[peer].short, order) for peer, order in columns]
-        columns += [(PEERS[peer].short, "best") for peer in self._pooled_columns()]
+        columns += [(PEERS[peer].short, "best") for peer in self.pooled]
         figures = [("", "GF/s" if record["flops"] else "GB/s"), ("over", "floor")]
         figures += [(label.split()[1] + "/", PEERS[peer].short)
-                    for label in self.ours for peer in self.rivals]
+                    for label in self.ours for peer in self.main_rivals]
         return [title] + [
             "".join(["layer".ljust(NAME) if i else " " * NAME,
                      *(f"{c[i]:>{TIME}}" for c in columns), *(f"{f[i]:>{FIGURE}}"[-FIGURE:]
@@ -186,7 +196,7 @@ def _complaints(record: dict) -> list[str]:
     found = [(label, result) for label, result in record["results"].items()]
     lines = [f"  *** MISMATCH: {label} {result['mismatch']} (against the first contestant)"
              for label, result in found if "mismatch" in result]
-    return lines + [f"  *** {label} {result['refusal']}" for label, result in found
+    return lines + [f"  *** {label} {result['refusal']}"[:118] for label, result in found
                     if label.startswith("engine") and "refusal" in result
                     or result.get("refusal", "").startswith("FAILED")]
 
@@ -221,6 +231,6 @@ def table(files: tuple[str, ...]) -> None:
     """Print the tables of JSON files that compare wrote; several files count as one run."""
     report = Report.load(*files)
     m = report.machine
-    click.echo(f"{m['cpu']}, commit {m['commit']}, {m['date']}; "
+    click.echo(f"{m['cpu']} ({m['cpu_family_model']}), commit {m['commit']}, {m['date']}; "
                + "; ".join(report.versions.values()))
     print_records(report.records)

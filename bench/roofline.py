@@ -7,7 +7,7 @@ import click
 from bench import machine, options
 from bench.cases import CONV_OPS, POOL_OPS
 from bench.compare import contestants, race_all, select
-from bench.report import Report, best, over, seconds
+from bench.report import Report, best, over
 
 
 @click.command()
@@ -67,8 +67,7 @@ def _panel(axes, title: str, records: list[dict]) -> None:
     places = range(len(records))
     axes.axvline(1, color="0.4", linewidth=1)
     for peer, (marker, colour) in series.items():
-        times = [seconds(r, "engine nchw") if peer == "engine" else best(r, peer) for r in records]
-        values = [over(time, r["floor"]) for time, r in zip(times, records, strict=True)]
+        values = [over(best(r, peer), r["floor"]) for r in records]
         if any(values):
             axes.plot([v or float("nan") for v in values], places, marker, color=colour,
                       linestyle="", label=peer)

@@ -54,6 +54,7 @@ class Outcome:
 class Worker:
     def __init__(self, peer: str, threads: int, environment: dict[str, str]):
         self.peer = peer
+        self.failures: set[str] = set()
         module = PEERS[peer].module
         settings = dict.fromkeys(THREAD_VARIABLES, str(threads))
         settings.update(PEERS[peer].environment, **environment)
@@ -72,7 +73,9 @@ class Worker:
         if status == "refused":
             raise Refused(value)
         if status == "failed":
-            print(f"{self.peer}: {method} failed\n{value}", file=sys.stderr)
+            if value not in self.failures:  # the same one on every layer is shown once
+                print(f"{self.peer}: {method} failed\n{value}", file=sys.stderr)
+                self.failures.add(value)
             raise Refused(f"FAILED: {value.splitlines()[-1]}")
         return value
 
