@@ -1,11 +1,13 @@
 """Hypothesis profiles, the --replay option, and the count of generated cases."""
 
-import os
 from collections import Counter
 
 import pytest
 import variants
 from hypothesis import HealthCheck, settings
+
+import engine
+from engine import kernels
 
 _common = dict(deadline=None, print_blob=True,
                suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
@@ -38,13 +40,22 @@ def replay(request):
     return line
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _reproducible_threads():
-    """Two threads at least, so that the splitting of work is tested on any machine."""
-    import engine
+SMALL = {"conv2d_c": "THREADED_MACS", "conv2d_numba": "_PARALLEL_MACS",
+         "pool2d_numba": "_PARALLEL_WINDOW_CELLS"}
 
-    if "ENGINE_NUM_THREADS" not in os.environ:
-        engine.set_num_threads(max(2, engine.get_num_threads()))
+
+@pytest.fixture(autouse=True, scope="session")
+def _several_threads():
+    """Split even small problems, and over two threads at least, on any machine."""
+    before = engine.get_num_threads()
+    engine.set_num_threads(max(2, before))
+    with pytest.MonkeyPatch.context() as patch:
+        for name, threshold in SMALL.items():
+            module = kernels.load(*name.split("_"))
+            if not isinstance(module, str):
+                patch.setattr(module, threshold, 0)
+        yield
+    engine.set_num_threads(before)
 
 
 # ---- the count: every process of pytest-xdist has its own, added up where they report to -------

@@ -17,18 +17,21 @@ import engine
 
 BACKENDS = sorted({param.values[0].backend for param in variants.params("conv2d")
                    if param.values[0]})
+POOLING = {param.values[0].backend: param.values[0].backend for param in variants.params("pool2d")
+           if param.values[0]}  # else whichever backend has it
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 
 
 def work(seed, backend=None):
     """The bytes of all that a small training step computes; different for every seed."""
     rng = np.random.default_rng(seed)
-    n, c, k, size = 1 + seed % 3, 3 + seed % 5, 16 + seed % 7, 20 + seed % 9
+    n, c, k, size = 1 + seed % 3, 3 + 5 * (seed % 5), 16 + seed % 7, 20 + seed % 9
     x = rng.standard_normal((n, c, size, size), np.float32)
     weight = rng.standard_normal((k, c, 3, 3), np.float32)
     y = engine.conv2d(x, weight, padding=1, backend=backend)
-    pooled, indices = engine.max_pool2d(y, 2, return_indices=True, backend=backend)
-    dy = engine.max_pool2d_backward(pooled, y, 2, indices=indices, backend=backend)
+    pooling = POOLING.get(backend)
+    pooled, indices = engine.max_pool2d(y, 2, return_indices=True, backend=pooling)
+    dy = engine.max_pool2d_backward(pooled, y, 2, indices=indices, backend=pooling)
     dx, dweight, dbias = engine.conv2d_backward(dy, x, weight, padding=1, backend=backend)
     return b"".join(each.tobytes() for each in (y, pooled, indices, dy, dx, dweight, dbias))
 
@@ -85,9 +88,10 @@ def test_fork_after_use(backend):
 
 
 @needs_fork
-@pytest.mark.parametrize("backend", BACKENDS)
+@pytest.mark.parametrize("backend", [each for each in BACKENDS if each != "numpy"])
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_fork_while_another_thread_computes(backend):
+    """Not of NumPy's products: at a fork OpenBLAS stops its team under whoever waits for it."""
     before = work(0, backend)
     stop = threading.Event()
 

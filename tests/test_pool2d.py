@@ -50,10 +50,14 @@ def arguments(case):
 
 def forward(case, **options):
     p = case.problem
-    x = case.array("x", p.x_shape)
     out = None if case.views[3] == "none" else blank(p.y_shape, p.dtype, case.views[3], case.rng)
     name, given = arguments(case)
-    y = getattr(engine, name)(x, out=out, **given, **options)
+
+    def call(x):
+        return getattr(engine, name)(x, out=out, **given, **options)
+
+    [x] = case.arrays(call, x=p.x_shape)
+    y = call(x)
     assert y.dtype == p.dtype
     if out is None:
         assert_same_order(y, x)
@@ -79,9 +83,13 @@ def forward(case, **options):
 
 def backward(case, **options):
     p = case.problem
-    x, dy = case.array("x", p.x_shape), case.array("y", p.y_shape)
     name, given = arguments(case)
-    dx = getattr(engine, f"{name}_backward")(dy, x, **given, **options)
+
+    def call(dy, x):
+        return getattr(engine, f"{name}_backward")(dy, x, **given, **options)
+
+    dy, x = case.arrays(call, y=p.y_shape, x=p.x_shape)
+    dx = call(dy, x)
     assert dx.dtype == p.dtype
     terms = summed(p)[1]
     if p.kind in EXTREMES:
