@@ -70,3 +70,16 @@ void engine_conv2d_backward_data(const engine_conv2d *conv, const void *dy, cons
 void engine_conv2d_backward_weight(const engine_conv2d *conv, const void *dy, const void *x, void *dweight, void *workspace) {
     kernels(conv->type)->conv2d_backward_weight(conv, dy, x, dweight, workspace);
 }
+
+int64_t engine_pool2d_workspace(const engine_pool2d *pool, int32_t backward, int32_t indexed) {
+    return kernels(pool->type)->pool2d_workspace(pool, backward, indexed);
+}
+
+void engine_pool2d_forward(const engine_pool2d *pool, const void *x, void *y, int64_t *indices, void *workspace) {
+    kernels(pool->type)->pool2d_forward(pool, x, y, indices, workspace);
+}
+
+void engine_pool2d_backward(const engine_pool2d *pool, const void *dy, const void *x, const int64_t *indices, void *dx,
+                            void *workspace) {
+    kernels(pool->type)->pool2d_backward(pool, dy, x, indices, dx, workspace);
+}

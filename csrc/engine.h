@@ -23,6 +23,23 @@ void engine_conv2d_forward(const engine_conv2d *conv, const void *x, const void 
 void engine_conv2d_backward_data(const engine_conv2d *conv, const void *dy, const void *weight, void *dx, void *workspace);
 void engine_conv2d_backward_weight(const engine_conv2d *conv, const void *dy, const void *x, void *dweight, void *workspace);
 
+enum engine_pooling { ENGINE_MAX, ENGINE_MIN, ENGINE_AVG, ENGINE_LP };
+
+typedef struct {
+    int64_t n, c, ih, iw, oh, ow, kh, kw;
+    int64_t stride_h, stride_w, pad_t, pad_b, pad_l, pad_r, dil_h, dil_w;
+    int64_t x_stride[4], dx_stride[4], y_stride[4], index_stride[4]; /* y: or dy */
+    double p;                                                        /* of the norm */
+    int32_t type, is_unsigned, kind, include_pad, adaptive, threads;
+} engine_pool2d;
+
+/* indices (int64, h*iw + w) may be NULL; backward recomputes them from x then, otherwise x may be NULL.  Averages need
+   neither.  A plane of 32-bit elements has less than 2^31 of them. */
+int64_t engine_pool2d_workspace(const engine_pool2d *pool, int32_t backward, int32_t indexed);
+void engine_pool2d_forward(const engine_pool2d *pool, const void *x, void *y, int64_t *indices, void *workspace);
+void engine_pool2d_backward(const engine_pool2d *pool, const void *dy, const void *x, const int64_t *indices, void *dx,
+                            void *workspace);
+
 /* instruction-set levels: 0 is the weakest; only those below engine_isa_count() run on this processor */
 int32_t engine_isa_count(void);
 const char *engine_isa_name(int32_t level);

@@ -45,6 +45,7 @@ typedef uint64_t bits;
 #define ELEM_BYTES 8
 #endif
 
+#define ELEM_IS_FLOATING (ELEM_CODE(ENGINE_ELEM) <= ELEM_f64)
 #define LANES (VEC_BYTES / ELEM_BYTES)
 #define INLINE static inline __attribute__((always_inline))
 
@@ -52,6 +53,7 @@ typedef elem vec __attribute__((vector_size(VEC_BYTES)));
 typedef elem vec_in_memory __attribute__((vector_size(VEC_BYTES), aligned(ELEM_BYTES), may_alias));
 typedef compare vec_compare __attribute__((vector_size(VEC_BYTES)));
 typedef bits vec_bits __attribute__((vector_size(VEC_BYTES)));
+typedef bits vec_bits_in_memory __attribute__((vector_size(VEC_BYTES), aligned(ELEM_BYTES), may_alias));
 
 INLINE vec vec_load(const elem *p) { return *(const vec_in_memory *)p; }
 INLINE void vec_store(elem *p, vec v) { *(vec_in_memory *)p = v; }
@@ -109,5 +111,39 @@ INLINE void vec_store_first(elem *p, vec v, int64_t count) {
 #endif
 
 #include "vec_transpose.h"
+
+INLINE vec_bits vec_load_bits(const bits *p) { return *(const vec_bits_in_memory *)p; }
+INLINE void vec_store_bits(bits *p, vec_bits v) { *(vec_bits_in_memory *)p = v; }
+INLINE vec_bits vec_splat_bits(bits s) { return s - (vec_bits){0}; }
+
+/* yes where the mask, all ones or all zeros in each lane, is set, no elsewhere */
+INLINE vec vec_select(vec_bits mask, vec yes, vec no) { return (vec)((mask & (vec_bits)yes) | (~mask & (vec_bits)no)); }
+INLINE vec_bits vec_select_bits(vec_bits mask, vec_bits yes, vec_bits no) { return (mask & yes) | (~mask & no); }
+
+/* 0 1 2 ... */
+INLINE vec_bits vec_lanes(void) {
+    vec_bits v = {0};
+#pragma GCC unroll 16
+    for (int l = 0; l < LANES; l++) v[l] = (bits)l;
+    return v;
+}
+
+/* A store past the caches, to an address that is a multiple of VEC_BYTES; call vec_stream_end() before others read it. */
+#if defined(__x86_64__)
+#include <immintrin.h>
+INLINE void vec_stream(void *p, vec v) {
+#if VEC_BYTES == 64
+    _mm512_stream_si512(p, (__m512i)v);
+#elif VEC_BYTES == 32
+    _mm256_stream_si256(p, (__m256i)v);
+#else
+    _mm_stream_si128(p, (__m128i)v);
+#endif
+}
+INLINE void vec_stream_end(void) { _mm_sfence(); }
+#else
+INLINE void vec_stream(void *p, vec v) { *(vec_in_memory *)p = v; }
+INLINE void vec_stream_end(void) {}
+#endif
 
 #endif

@@ -1,0 +1,138 @@
+/* Pooling: fills in the tables of both axes and chooses the way. */
+#include "pool2d.h"
+
+#include <math.h>
+
+enum way { PIXELS, PLANES, WINDOWS };
+
+/* A result of more bytes is not read from a cache by whoever wants it next. */
+enum { STREAM_BYTES = 8 << 20 };
+
+static struct axis axis(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t pad, int64_t step, int adaptive) {
+    if (adaptive && in % out == 0) adaptive = 0, kernel = stride = in / out, pad = 0, step = 1;
+    if (adaptive) {
+        int64_t span = min64(in, in / out + 2);
+        return (struct axis){.in = in, .out = out, .kernel = span, .stride = 1, .step = 1, .span = span,
+                             .cover = min64(out, out / in + 2)};
+    }
+    int64_t span = (kernel - 1) * step + 1;
+    return (struct axis){.in = in, .out = out, .kernel = kernel, .stride = stride, .pad = pad, .step = step, .regular = 1,
+                         .span = min64(in, span), .cover = min64(out, ceil_div(span, stride))};
+}
+
+/* `padded`: the end of the trailing padding, from the first cell, if cells of the padding count. */
+static void fill(struct axis *a, int64_t padded, int include_pad, struct arena *arena, int backward) {
+    a->start = ARENA_TAKE(arena, int64_t, a->out);
+    a->first = ARENA_TAKE(arena, int64_t, a->out);
+    a->end = ARENA_TAKE(arena, int64_t, a->out);
+    a->count = ARENA_TAKE(arena, elem, a->out);
+    a->lo = backward ? ARENA_TAKE(arena, int64_t, a->in) : NULL;
+    a->hi = backward ? ARENA_TAKE(arena, int64_t, a->in) : NULL;
+    if (!arena->base) return;
+
+    for (int64_t j = 0; j < a->out; j++) {
+        int64_t start = a->regular ? j * a->stride - a->pad : j * a->in / a->out, first = start;
+        int64_t span = a->regular ? (a->kernel - 1) * a->step + 1 : ceil_div((j + 1) * a->in, a->out) - start;
+        if (start < 0) first += ceil_div(-start, a->step) * a->step;
+        a->start[j] = start, a->first[j] = first, a->end[j] = min64(a->in, start + span);
+        int64_t from = include_pad ? start : first, to = include_pad ? min64(padded, start + span) : a->end[j];
+        a->count[j] = (elem)(from < to ? (to - 1 - from) / a->step + 1 : 1);
+    }
+    for (int64_t cell = 0, lo = 0, hi = 0; backward && cell < a->in; cell++) {
+        while (lo < a->out && a->end[lo] <= cell) lo++;
+        while (hi < a->out && a->start[hi] <= cell) hi++;
+        a->lo[cell] = lo, a->hi[cell] = hi;
+    }
+}
+
+static void choose_order(struct pool *pool) {
+    const engine_pool2d *p = pool->p;
+    bits sign = (bits)1 << (8 * ELEM_BYTES - 1);
+    pool->maximum = p->kind == ENGINE_MAX || p->kind == ENGINE_MIN;
+    if (pool->maximum) {
+        pool->flip = (p->is_unsigned ? sign : 0) ^ (p->kind == ENGINE_MAX ? 0 : ELEM_IS_FLOATING ? sign : ~(bits)0);
+        pool->term = pool->flip ? TERM_FLIP : TERM_SAME;
+        pool->outside = ELEM_IS_FLOATING ? (elem)-INFINITY : (elem)sign;
+    } else if (p->kind == ENGINE_LP) {
+        pool->term = p->p == 1 ? TERM_ABS : p->p == 2 ? TERM_SQUARE : TERM_POWER;
+    }
+}
+
+static enum way choose_way(const struct pool *pool) {
+    const struct axis *h = &pool->h, *w = &pool->w;
+    if (NAME(pixels_in_place)(pool)) return PIXELS;
+    int regular = w->regular && w->stride <= MAX_PHASES && (w->kernel - 1) * w->step + w->pad <= 4 * w->in + 64;
+    if (regular && w->out >= LANES / 2) return PLANES;
+    if (NAME(pixels_fit)(pool)) return PIXELS;
+    return regular && h->kernel <= h->in && w->span < 2 * LANES ? PLANES : WINDOWS;
+}
+
+/* Everything but the arrays; with a base in the arena the tables are filled, without one it is only measured. */
+static enum way prepare(struct pool *pool, const engine_pool2d *p, int backward, int indexed, struct arena *arena) {
+    *pool = (struct pool){.p = p, .backward = backward, .indexed = indexed};
+    choose_order(pool);
+    int norm = p->kind == ENGINE_LP;
+    pool->reads_x = !backward || norm || (pool->maximum && !indexed);
+    pool->coded = pool->maximum && (backward || indexed);
+    pool->h = axis(p->ih, p->oh, p->kh, p->stride_h, p->pad_t, p->dil_h, p->adaptive);
+    pool->w = axis(p->iw, p->ow, p->kw, p->stride_w, p->pad_l, p->dil_w, p->adaptive);
+    int include_pad = p->include_pad && !p->adaptive;
+    fill(&pool->h, p->ih + p->pad_b, include_pad, arena, backward);
+    fill(&pool->w, p->iw + p->pad_r, include_pad, arena, backward);
+    int64_t cells = backward ? p->ih * p->iw : p->oh * p->ow, bytes = pool->coded && !backward ? ELEM_BYTES + 8 : ELEM_BYTES;
+    pool->stream = p->n * p->c * cells * bytes >= STREAM_BYTES;
+
+    enum way way = choose_way(pool);
+    pool->scratch_bytes = way == PIXELS   ? NAME(pixels_scratch)(pool)
+                          : way == PLANES ? NAME(planes_scratch)(pool)
+                                          : NAME(windows_scratch)(pool);
+    if (way == WINDOWS && backward) {
+        int64_t windows = p->n * p->c * p->oh * p->ow;
+        pool->window_code = pool->maximum ? ARENA_TAKE(arena, bits, windows) : NULL;
+        pool->window_share = pool->maximum ? NULL : ARENA_TAKE(arena, elem, windows);
+    }
+    pool->scratch = arena_take(arena, pool->scratch_bytes * p->threads);
+    return way;
+}
+
+int64_t NAME(pool2d_workspace)(const engine_pool2d *p, int32_t backward, int32_t indexed) {
+    struct arena arena = {0};
+    struct pool pool;
+    prepare(&pool, p, backward, indexed, &arena);
+    return arena.used;
+}
+
+/* Behind the last element in memory: how far a vector may read. */
+static const elem *end_of(const elem *base, const int64_t stride[4], const int64_t size[4]) {
+    for (int axis = 0; axis < 4; axis++) base += max64(0, (size[axis] - 1) * stride[axis]);
+    return base + 1;
+}
+
+void NAME(pool2d_forward)(const engine_pool2d *p, const void *x, void *y, int64_t *index, void *workspace) {
+    struct arena arena = {.base = workspace};
+    struct pool pool;
+    enum way way = prepare(&pool, p, 0, index != NULL, &arena);
+    pool.x = x, pool.y = y, pool.index = index;
+    pool.x_end = end_of(x, p->x_stride, (int64_t[]){p->n, p->c, p->ih, p->iw});
+    if (way == PIXELS)
+        NAME(pixels_run)(&pool);
+    else if (way == PLANES)
+        NAME(planes_forward)(&pool);
+    else
+        NAME(windows_forward)(&pool);
+}
+
+void NAME(pool2d_backward)(const engine_pool2d *p, const void *dy, const void *x, const int64_t *index, void *dx,
+                           void *workspace) {
+    struct arena arena = {.base = workspace};
+    struct pool pool;
+    enum way way = prepare(&pool, p, 1, index != NULL, &arena);
+    pool.x = pool.reads_x ? x : NULL, pool.dy = dy, pool.dx = dx, pool.given = index;
+    if (pool.reads_x) pool.x_end = end_of(x, p->x_stride, (int64_t[]){p->n, p->c, p->ih, p->iw});
+    if (way == PIXELS)
+        NAME(pixels_run)(&pool);
+    else if (way == PLANES)
+        NAME(planes_backward)(&pool);
+    else
+        NAME(windows_backward)(&pool);
+}
