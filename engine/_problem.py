@@ -221,7 +221,7 @@ class Pool2dProblem:
             options.update(dtype=named_dtype(_LONG[parts[1]]), order=parts[2],
                            count_include_pad="exclude_pad" not in parts[4:],
                            adaptive="adaptive" in parts[4:])
-            options.update({"p": float(part[1:]) for part in parts[4:] if part.startswith("p")})
+            options.update(("p", float(part[1:])) for part in parts[4:] if part.startswith("p"))
             text = parts[3]
         f = _fields(text)
         ih, iw = _two(f, "ih", "iw")

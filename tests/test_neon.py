@@ -1,4 +1,4 @@
-"""The C kernels on AArch64, under qemu's user-mode emulator, where a cross compiler is installed."""
+"""The C kernels on AArch64, under qemu's user-mode emulator, if a cross compiler is installed."""
 
 import shutil
 import subprocess
