@@ -26,18 +26,19 @@ from .numba_support.geometry import (
     PHASE_Y,
 )
 from .numba_support.jit import inline, kernel
-from .numba_support.tile import MAX_ROWS, ROWS_1, ROWS_2, ROWS_3, ROWS_4, tile
+from .numba_support.tile import MAX_ROWS, tile
 from .numba_support.vectors import (
     VECTOR_BYTES,
     add,
     at,
     at_as,
     at_least,
+    copy_same,
+    fill,
     floor_of,
     get,
     lanes,
     load,
-    load_as,
     load_part,
     move,
     put,
@@ -107,7 +108,7 @@ def backward_weight(problem, algorithm, dy, x, dweight) -> None:
 
     def finish(first, last):
         finish_weight(first, last, partial, dweight, slices, t.groups, t.blocks, t.block,
-                      t.outputs, t.channels, tap_rows, problem.order == "nhwc")
+                      t.outputs, t.channels, tap_rows)
 
     threads.run(t.groups * t.blocks, finish, workers if partial.size > 1 << 18 else 1)
 
@@ -129,7 +130,7 @@ def _correlate(direction, problem, algorithm, source, weight, roles, bias, resul
 
     def pack(first, last):
         pack_weights(first, last, weight, *roles, packed, t.blocks, t.block, t.outputs,
-                     t.channels, problem.order == "nhwc", t.phases, t.windows)
+                     t.channels, t.phases, t.windows)
 
     threads.run(t.groups * t.blocks, pack, workers if t.packed_size > 1 << 18 else 1)
 
@@ -178,26 +179,33 @@ def _threads_for(problem) -> int:
 
 @kernel(writes="packed")
 def pack_weights(first, last, weight, group_step, out_step, channel_step, row_step, col_step,
-                 packed, blocks, block, outputs, channels, channels_last, phases, windows):
+                 packed, blocks, block, outputs, channels, phases, windows):
     """packed[phase][group][block][(channel, tap)][output]; one task is one (group, block)."""
-    for p in range(len(phases)):
-        count = phases[p, PHASE_WINDOW]
-        taps = count * channels
-        for task in range(first, last):
-            group, out0 = task // blocks, task % blocks * block
-            valid = min(block, outputs - out0)
+    height, width = weight.shape[2:]
+    no_gaps = col_step == 1 and row_step == width and channel_step == height * width
+    for task in range(first, last):
+        group, out0 = task // blocks, task % blocks * block
+        valid = min(block, outputs - out0)
+        source = at(weight, group * group_step + out0 * out_step)
+        for p in range(len(phases)):
+            count, window0 = phases[p, PHASE_WINDOW], phases[p, PHASE_WINDOWS]
+            taps = count * channels
             target = at(packed, phases[p, PHASE_WEIGHTS] + task * taps * block)
-            source = at(weight, group * group_step + out0 * out_step)
-            for c in range(channels):
-                for tap in range(count):
-                    row = windows[phases[p, PHASE_WINDOWS] + tap, 0]
-                    col = windows[phases[p, PHASE_WINDOWS] + tap, 1]
-                    k = tap * channels + c if channels_last else c * count + tap
-                    here = move(source, c * channel_step + row * row_step + col * col_step)
-                    for out in range(valid):
-                        put(target, k * block + out, get(here, out * out_step))
-                    for out in range(valid, block):
-                        put(target, k * block + out, 0)
+            if valid < block:
+                fill(target, taps * block)
+            if no_gaps and len(phases) == 1 and windows[0, 0] + windows[0, 1] == 0:
+                copy_transposed(target, target, block, source, out_step, valid, taps)
+                continue
+            for tap in range(count):
+                here = move(source, windows[window0 + tap, 0] * row_step
+                            + windows[window0 + tap, 1] * col_step)
+                if channel_step == 1:
+                    copy_transposed(target, move(target, tap * block), count * block, here,
+                                    out_step, valid, channels)
+                    continue
+                for c in range(channels):
+                    copy(move(target, (c * count + tap) * block), move(here, c * channel_step),
+                         out_step, valid)
 
 
 @kernel(writes="y strip sums patch rows")
@@ -279,22 +287,31 @@ def correlate_weight(first, last, x, dy, partial, slices, groups, blocks, units,
                         at(gradient, pixel0 * block), gradient_steps, total, True)
 
 
-@kernel(writes="dweight")
+@kernel(writes="partial dweight")
 def finish_weight(first, last, partial, dweight, slices, groups, blocks, block, outputs,
-                  channels, tap_rows, channels_last):
+                  channels, tap_rows):
     """dweight = the partial sums added in order; one task is one (group, block)."""
+    out_step, channel_step, row_step, col_step = element_steps(dweight)
     height, width = dweight.shape[2:]
+    no_gaps = col_step == 1 and row_step == width and channel_step == height * width
+    taps = channels * height * width
     for task in range(first, last):
         group, out0 = task // blocks, task % blocks * block
-        for c in range(channels):
-            for tap in range(height * width):
-                k = tap * channels + c if channels_last else c * height * width + tap
-                for out in range(min(block, outputs - out0)):
-                    total = partial[(task * tap_rows + k) * block + out]
-                    for part in range(1, slices):
-                        here = part * groups * blocks + task
-                        total += partial[(here * tap_rows + k) * block + out]
-                    dweight[group * outputs + out0 + out, c, tap // width, tap % width] = total
+        valid = min(block, outputs - out0)
+        total = at(partial, task * tap_rows * block)
+        for part in range(1, slices):
+            more = at(partial, (part * groups * blocks + task) * tap_rows * block)
+            for i in range(0, taps * block, lanes(total)):
+                store(move(total, i), add(load(move(total, i)), load(move(more, i))))
+        target = at(dweight, (group * outputs + out0) * out_step)
+        if no_gaps:
+            copy_transposed(total, target, out_step, total, block, taps, valid)
+            continue
+        for k in range(taps):
+            c, row, col = k // (height * width), k // width % height, k % width
+            here = c * channel_step + row * row_step + col * col_step
+            for out in range(valid):
+                put(target, here + out * out_step, get(total, k * block + out))
 
 
 @kernel(writes="dbias")
@@ -320,22 +337,17 @@ def product(vecs, count, length, a, a_rows, a_taps, b, b_taps, c, accumulate):
         here = min(CHUNK, length - start)
         taps, right = move(a_taps, start), move(b, start * pitch)
         more = accumulate or start > 0
-        if vecs == 4:
-            for i in range(0, count, ROWS_4):
-                tile(ROWS_4, 4, here, a, move(a_rows, i), taps, right, b_taps,
-                     move(c, i * pitch), pitch, more)
-        elif vecs == 3:
-            for i in range(0, count, ROWS_3):
-                tile(ROWS_3, 3, here, a, move(a_rows, i), taps, right, b_taps,
-                     move(c, i * pitch), pitch, more)
-        elif vecs == 2:
-            for i in range(0, count, ROWS_2):
-                tile(ROWS_2, 2, here, a, move(a_rows, i), taps, right, b_taps,
-                     move(c, i * pitch), pitch, more)
-        else:
-            for i in range(0, count, ROWS_1):
-                tile(ROWS_1, 1, here, a, move(a_rows, i), taps, right, b_taps,
-                     move(c, i * pitch), pitch, more)
+        i = 0
+        while i < count:
+            left, a_row, out = count - i, move(a_rows, i), move(c, i * pitch)
+            if vecs == 4:
+                i += tile(4, left, here, a, a_row, taps, right, b_taps, out, pitch, more)
+            elif vecs == 3:
+                i += tile(3, left, here, a, a_row, taps, right, b_taps, out, pitch, more)
+            elif vecs == 2:
+                i += tile(2, left, here, a, a_row, taps, right, b_taps, out, pitch, more)
+            else:
+                i += tile(1, left, here, a, a_row, taps, right, b_taps, out, pitch, more)
 
 
 @inline
@@ -356,26 +368,26 @@ def source_strip(x, image, channel0, channels, row0, col0, height, width, in_pla
         return at_as(target, x, start + row0 * sh)
     before = min(max(-col0, 0), width)
     inside = max(0, min(x.shape[3] - col0, width) - before)
-    after = width - before - inside
-    start += (before + col0) * sw
-    for r in range(height):
-        row = row0 + r
-        there = 0 <= row < x.shape[2] and inside > 0
-        for c in range(channels if col_pitch == 1 else 1):
-            out = move(target, c * channel_pitch + r * row_pitch)
-            if not there:
-                fill(out, width * col_pitch)
-                continue
-            fill(out, before * col_pitch)
-            pixels = at(x, start + c * sc + row * sh)
-            if col_pitch == 1:
-                copy(move(out, before), pixels, sw, inside)
-            elif sc == 1 and sw == channels:
-                copy(move(out, before * channels), pixels, 1, inside * channels)
-            else:
-                for w in range(inside):
-                    copy(move(out, (before + w) * channels), move(pixels, w * sw), sc, channels)
-            fill(move(out, (before + inside) * col_pitch), after * col_pitch)
+    top = min(max(-row0, 0), height)
+    rows = max(0, min(x.shape[2] - row0, height) - top)
+    start += (top + row0) * sh + (before + col0) * sw
+    if col_pitch == 1:
+        for c in range(channels):
+            plane = move(target, c * channel_pitch)
+            if inside < width or rows < height:
+                fill(plane, height * width)
+            copy_rows(move(plane, top * width + before), width, at(x, start + c * sc), sh, sw,
+                      rows, inside)
+        return target
+    if inside < width or rows < height:
+        fill(target, height * width * channels)
+    for r in range(rows):
+        row, pixels = move(target, ((top + r) * width + before) * channels), at(x, start + r * sh)
+        if sc == 1:
+            copy_rows(row, channels, pixels, sw, 1, inside, channels)
+        else:
+            for w in range(inside):
+                copy(move(row, w * channels), move(pixels, w * sw), sc, channels)
     return target
 
 
@@ -383,8 +395,6 @@ def source_strip(x, image, channel0, channels, row0, col0, height, width, in_pla
 def read_gradient(dy, image, channel0, channels, row0, row_count, cols, gradient, block):
     """gradient[pixel, channel] of some rows of dy; channels are filled up to ``block`` with 0."""
     sn, sc, sh, sw = element_steps(dy)
-    size = lanes(at(gradient, 0))
-    nothing, lowest = zeros(gradient), floor_of(gradient, False)
     start = image * sn + channel0 * sc + row0 * sh
     length = cols
     if sh == cols * sw:  # rows follow one another: one long run
@@ -392,19 +402,13 @@ def read_gradient(dy, image, channel0, channels, row0, row_count, cols, gradient
     for first in range(0, row_count * cols, length):
         source = at(dy, start + first // cols * sh)
         target = at(gradient, first * block)
+        if channels < block:
+            fill(target, length * block)
         if sc != 1 and sw == 1:
-            full_channels, full = channels // size * size, length // size * size
-            for c in range(0, full_channels, size):
-                for w in range(0, full, size):
-                    transpose(move(source, c * sc + w), sc, move(target, w * block + c), block,
-                              nothing, lowest)
+            copy_transposed(target, target, block, source, sc, channels, length)
         else:
-            full_channels, full = 0, 0
-        for w in range(length):
-            done = full_channels if w < full else 0
-            pixel = move(target, w * block)
-            copy(move(pixel, done), move(source, w * sw + done * sc), sc, channels - done)
-            fill(move(pixel, channels), block - channels)
+            for w in range(length):
+                copy(move(target, w * block), move(source, w * sw), sc, channels)
 
 
 @inline
@@ -460,35 +464,50 @@ def write_vectors(source, block, channels, run, target, channel_step, pixel_step
                     store_part(out, value, some)
             continue
         for i in range(0, run, size):
-            square = move(source, i * block + c)
+            whole = some == size and i + size <= run
             out = move(target, c * channel_step + i)
-            if some == size and i + size <= run:
-                transpose(square, block, out, channel_step, plus, lowest)
-            else:
-                transpose(square, block, spare, size, plus, lowest)
+            square, pitch = (out, channel_step) if whole else (spare, size)
+            transpose(move(source, i * block + c), block, square, pitch, plus, lowest)
+            if not whole:
                 for j in range(some):
                     store_part(move(out, j * channel_step), load(move(spare, j * size)),
                                min(size, run - i))
 
 
 @inline
-def fill(target, count):
-    """Zeros."""
-    for i in range(count):
-        put(target, i, 0)
+def copy(target, source, step, count):
+    """``count`` numbers, ``step`` apart, to contiguous memory of another or the same dtype."""
+    if step == 1 and same_dtype(target, source):
+        copy_same(target, source, count)
+    else:
+        for i in range(count):
+            put(target, i, get(source, i * step))
 
 
 @inline
-def copy(target, source, step, count):
-    """``count`` numbers, ``step`` apart, to contiguous memory of another or the same dtype."""
-    done = 0
-    if step == 1:
-        size = lanes(target)
-        done = count // size * size
-        for i in range(0, done, size):
-            store(move(target, i), load_as(target, move(source, i)))
-    for i in range(done, count):
-        put(target, i, get(source, i * step))
+def copy_rows(target, target_step, source, source_step, step, rows, count):
+    """``rows`` rows of ``count`` numbers; at once if none has a gap behind it."""
+    if step == 1 and target_step == count and source_step == count:
+        copy(target, source, 1, rows * count)
+    else:
+        for r in range(rows):
+            copy(move(target, r * target_step), move(source, r * source_step), step, count)
+
+
+@inline
+def copy_transposed(like, target, target_step, source, source_step, rows, cols):
+    """target[j, i] = source[i, j] for i < rows and j < cols, in vectors of ``like``'s dtype."""
+    nothing, lowest = zeros(like), floor_of(like, False)
+    size = lanes(like)
+    for i in range(0, rows, size):
+        for j in range(0, cols, size):
+            here, there = move(source, i * source_step + j), move(target, j * target_step + i)
+            if i + size <= rows and j + size <= cols:
+                transpose(here, source_step, there, target_step, nothing, lowest)
+                continue
+            for k in range(j, min(cols, j + size)):
+                for h in range(i, min(rows, i + size)):
+                    put(target, k * target_step + h, get(source, h * source_step + k))
 
 
 @inline

@@ -135,8 +135,7 @@ def _build(groups, channels, outputs, size, rows, cols, step, spread, pad, order
                            sum(map(len, taps)), sum(map(len, pixels)), packed, len(windows)))
             windows += pairs
             each_channel = np.arange(channels) * channel_pitch
-            taps.append((offsets[:, None] + each_channel if channels_last
-                         else each_channel[:, None] + offsets).ravel())
+            taps.append((each_channel[:, None] + offsets).ravel())
             pixels.append((np.arange(min(strip_rows, rows_here))[:, None] * step[0] * row_pitch
                            + np.arange(cols_here) * step[1] * col_pitch).ravel())
             packed += groups * blocks * channels * len(pairs) * block

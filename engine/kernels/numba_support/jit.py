@@ -20,7 +20,8 @@ from numba.core.caching import FunctionCache
 
 from . import vectors
 
-inline = numba.njit(nogil=True, error_model="numpy")
+_OPTIONS = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
+inline = numba.njit(**_OPTIONS, no_cpython_wrapper=True)
 
 
 def kernel(writes: str):
@@ -42,7 +43,7 @@ class Kernel:
         self._lock = threading.Lock()
         # Left to itself, Numba would give every mixture of contiguous and other arrays a
         # specialisation of its own; so this dispatcher only ever gets what `_compile` adds.
-        self.dispatcher = inline(function)
+        self.dispatcher = numba.njit(**_OPTIONS)(function)
         self.dispatcher._can_compile = False
 
     def __call__(self, *args):
@@ -58,7 +59,7 @@ class Kernel:
         with self._lock:
             if signature in self.dispatcher.overloads:
                 return  # another thread was faster
-            compiler = inline(self._function)
+            compiler = numba.njit(**_OPTIONS)(self._function)
             try:
                 compiler._cache = _Cache(self._function)
             except RuntimeError:  # no folder to put a cache in

@@ -16,6 +16,7 @@ from numba.extending import intrinsic
 
 from .vectors import (
     INDEX,
+    REGISTER_CLASS,
     REGISTERS,
     broadcast,
     element_pointer,
@@ -27,76 +28,105 @@ from .vectors import (
 )
 
 # Rows of a tile that is v vectors wide: rows*v accumulators, v vectors of b and one broadcast must
-# fit the registers, with two or three to spare, for LLVM spills at the brim.
-ROWS_1, ROWS_2, ROWS_3, ROWS_4 = (14, 12, 8, 6) if REGISTERS == 32 else (10, 6, 4, 2)
-MAX_ROWS = ROWS_1
+# fit the registers, with some to spare.
+ROWS = {1: 14, 2: 12, 3: 8, 4: 6} if REGISTERS == 32 else {1: 10, 2: 6, 3: 4, 4: 2}
+MAX_ROWS = max(ROWS.values())
 BEST_VECS = 4 if REGISTERS == 32 else 2  # the widest tile that runs at full speed
 
 
 @intrinsic(prefer_literal=True)
-def tile(typingctx, rows, vecs, count, a, a_rows, a_taps, b, b_taps, c, c_pitch, accumulate):
-    """One tile; ``rows`` and ``vecs`` are constants, ``count`` the length of the sum."""
-    if not isinstance(rows, types.IntegerLiteral) or not isinstance(vecs, types.IntegerLiteral):
+def tile(typingctx, vecs, left, length, a, a_rows, a_taps, b, b_taps, c, c_pitch, accumulate):
+    """One tile, and how many rows it was high.
+
+    ``vecs`` is a constant, ``length`` that of the sum, ``left`` how many rows there are still to
+    do: where that is half a tile or less, the tile is half as high.  Rows past ``left`` are
+    computed from what ``a_rows`` says and written to ``c`` like any other.
+    """
+    if not isinstance(vecs, types.IntegerLiteral):
         return None
-    m, n = rows.literal_value, vecs.literal_value
-    lanes = vector_of(a.dtype).lanes
+    width, rows = vecs.literal_value, ROWS[vecs.literal_value]
     table = types.CPointer(types.int64)
 
     def codegen(context, builder, sig, args):
-        _, _, count, a, a_rows, a_taps, b, b_taps, c, c_pitch, accumulate = args
-        element = llvm_element(context, sig.args[3].dtype)
-        vector = ir.VectorType(element, lanes)
-        align = sig.args[3].dtype.bitwidth // 8
+        full = builder.icmp_signed(">", args[1], ir.Constant(INDEX, rows // 2))
+        with builder.if_else(full) as (whole, half):
+            with whole:
+                _emit(context, builder, a.dtype, rows, width, *args[2:])
+            with half:
+                _emit(context, builder, a.dtype, rows // 2, width, *args[2:])
+        return builder.select(full, ir.Constant(INDEX, rows), ir.Constant(INDEX, rows // 2))
 
-        def entry(pointer, index):
-            return builder.load(element_pointer(builder, INDEX, pointer, index), typ=INDEX)
-
-        def ahead(pointer, count):
-            return element_pointer(builder, element, pointer, ir.Constant(INDEX, count))
-
-        row_at = [element_pointer(builder, element, a, entry(a_rows, ir.Constant(INDEX, i)))
-                  for i in range(m)]
-        before = builder.block
-        head = builder.append_basic_block("tile.head")
-        body = builder.append_basic_block("tile.body")
-        done = builder.append_basic_block("tile.done")
-        builder.branch(head)
-
-        builder.position_at_end(head)
-        k = builder.phi(INDEX)
-        sums = [[builder.phi(vector) for _ in range(n)] for _ in range(m)]
-        builder.cbranch(builder.icmp_signed("<", k, count), body, done)
-
-        builder.position_at_end(body)
-        b_at = element_pointer(builder, element, b, entry(b_taps, k))
-        tap = entry(a_taps, k)
-        right = [load_vector(builder, vector, ahead(b_at, j * lanes), align) for j in range(n)]
-        following = []
-        for i in range(m):
-            scalar = builder.load(element_pointer(builder, element, row_at[i], tap), typ=element)
-            left = broadcast(builder, scalar, lanes)
-            following.append([multiply_add(builder, left, right[j], sums[i][j])
-                              for j in range(n)])
-        k.add_incoming(ir.Constant(INDEX, 0), before)
-        k.add_incoming(builder.add(k, ir.Constant(INDEX, 1)), body)
-        for i in range(m):
-            for j in range(n):
-                sums[i][j].add_incoming(ir.Constant(vector, None), before)
-                sums[i][j].add_incoming(following[i][j], body)
-        builder.branch(head)
-
-        builder.position_at_end(done)
-        plus = builder.add if isinstance(element, ir.IntType) else builder.fadd
-        zero = ir.Constant(vector, None)
-        for i in range(m):
-            row = element_pointer(builder, element, c,
-                                  builder.mul(c_pitch, ir.Constant(INDEX, i)))
-            for j in range(n):
-                place = ahead(row, j * lanes)
-                old = load_vector(builder, vector, place, align)
-                old = builder.select(accumulate, old, zero)
-                store_vector(builder, plus(sums[i][j], old), place, align)
-        return context.get_dummy_value()
-
-    return types.void(rows, vecs, types.intp, a, table, table, a, table, a, types.intp,
+    return types.intp(vecs, types.intp, types.intp, a, table, table, a, table, a, types.intp,
                       types.boolean), codegen
+
+
+def _emit(context, builder, dtype, rows, vecs, length, a, a_rows, a_taps, b, b_taps, c, c_pitch,
+          accumulate):
+    """The LLVM code of a tile of that many rows and vectors."""
+    lanes = vector_of(dtype).lanes
+    element = llvm_element(context, dtype)
+    vector = ir.VectorType(element, lanes)
+    align = dtype.bitwidth // 8
+
+    def entry(table, index):
+        return builder.load(element_pointer(builder, INDEX, table, index), typ=INDEX)
+
+    def ahead(pointer, count):
+        return element_pointer(builder, element, pointer, ir.Constant(INDEX, count))
+
+    row_at = [element_pointer(builder, element, a, entry(a_rows, ir.Constant(INDEX, i)))
+              for i in range(rows)]
+    before = builder.block
+    head, body, done = (builder.append_basic_block(f"tile.{name}")
+                        for name in ("head", "body", "done"))
+    builder.branch(head)
+
+    builder.position_at_end(head)
+    k = builder.phi(INDEX)
+    sums = [[builder.phi(vector) for _ in range(vecs)] for _ in range(rows)]
+    builder.cbranch(builder.icmp_signed("<", k, length), body, done)
+
+    builder.position_at_end(body)
+    b_at = element_pointer(builder, element, b, entry(b_taps, k))
+    tap = entry(a_taps, k)
+    right = [load_vector(builder, vector, ahead(b_at, j * lanes), align) for j in range(vecs)]
+    for i in range(rows):
+        scalar = builder.load(element_pointer(builder, element, row_at[i], tap), typ=element)
+        left = broadcast(builder, scalar, lanes)
+        following = fenced(builder, [multiply_add(builder, left, right[j], sums[i][j])
+                                     for j in range(vecs)])
+        for j in range(vecs):
+            sums[i][j].add_incoming(ir.Constant(vector, None), before)
+            sums[i][j].add_incoming(following[j], body)
+    k.add_incoming(ir.Constant(INDEX, 0), before)
+    k.add_incoming(builder.add(k, ir.Constant(INDEX, 1)), body)
+    builder.branch(head)
+
+    builder.position_at_end(done)
+    plus = builder.add if isinstance(element, ir.IntType) else builder.fadd
+    for i in range(rows):
+        row = element_pointer(builder, element, c, builder.mul(c_pitch, ir.Constant(INDEX, i)))
+        for j in range(vecs):
+            place = ahead(row, j * lanes)
+            old = builder.select(accumulate, load_vector(builder, vector, place, align),
+                                 ir.Constant(vector, None))
+            store_vector(builder, plus(sums[i][j], old), place, align)
+
+
+def fenced(builder, values):
+    """The same values, computed before any load that comes after: an empty assembly statement.
+
+    Left alone, LLVM's scheduler loads all rows first, which needs more registers than there are.
+    """
+    if not REGISTER_CLASS:
+        return values
+    result = ir.LiteralStructType([value.type for value in values])
+    outputs = ",".join(f"={REGISTER_CLASS}" for _ in values)
+    inputs = ",".join(str(i) for i in range(len(values)))
+    if len(values) == 1:
+        result = values[0].type
+    function_type = ir.FunctionType(result, [value.type for value in values])
+    same = builder.asm(function_type, "", f"{outputs},{inputs},~{{memory}}", values, True)
+    if len(values) == 1:
+        return [same]
+    return [builder.extract_value(same, i) for i in range(len(values))]

@@ -16,27 +16,23 @@ from numba.core import cgutils
 from numba.core.registry import cpu_target
 from numba.extending import intrinsic, models, register_model
 
+_X86 = platform.machine().lower() in ("x86_64", "amd64")
+_ARM = platform.machine().lower() in ("aarch64", "arm64")
+_FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
+
 
 def _vector_bytes() -> int:
     """Width of the widest registers, at most what ENGINE_ISA allows."""
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return 16
-    features = cpu_target.target_context.codegen().magic_tuple()[2]
-    cap = {"baseline": 16, "sse2": 16, "avx2": 32}.get(os.environ.get("ENGINE_ISA", ""), 64)
-    if "+avx512f" in features:
+    cap = {"baseline": 16, "avx2": 32}.get(os.environ.get("ENGINE_ISA", ""), 64)
+    if _X86 and "+avx512f" in _FEATURES:
         return min(64, cap)
-    return min(32, cap) if "+avx2" in features else 16
-
-
-def _has_fma() -> bool:
-    if platform.machine().lower() not in ("x86_64", "amd64"):
-        return True
-    return "+fma" in cpu_target.target_context.codegen().magic_tuple()[2].split(",")
+    return min(32, cap) if _X86 and "+avx2" in _FEATURES else 16
 
 
 VECTOR_BYTES = _vector_bytes()
-REGISTERS = 32 if VECTOR_BYTES == 64 or platform.machine().lower() in ("aarch64", "arm64") else 16
-HAS_FMA = _has_fma()
+REGISTERS = 32 if VECTOR_BYTES == 64 or _ARM else 16
+REGISTER_CLASS = ("v" if VECTOR_BYTES == 64 else "x") if _X86 else "w" if _ARM else ""
+HAS_FMA = not _X86 or "+fma" in _FEATURES
 
 
 class VectorType(types.Type):
@@ -67,6 +63,8 @@ def lanes_of(dtype) -> int:
 # ---------------------------------------------------------------- LLVM helpers
 
 INDEX = ir.IntType(64)
+BYTE = ir.IntType(8)
+BYTES = BYTE.as_pointer()
 
 
 def element_pointer(builder, element, pointer, index):
@@ -209,6 +207,35 @@ def lanes(typingctx, pointer):
         return ir.Constant(INDEX, count)
 
     return types.intp(pointer), codegen
+
+
+@intrinsic
+def fill(typingctx, pointer, count):
+    """``count`` zeros."""
+    def codegen(context, builder, sig, args):
+        size = builder.mul(args[1], ir.Constant(INDEX, pointer.dtype.bitwidth // 8))
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [BYTES, BYTE, INDEX, ir.IntType(1)]),
+            "llvm.memset.p0.i64")
+        builder.call(function, [builder.bitcast(args[0], BYTES), BYTE(0), size, ir.IntType(1)(0)])
+        return context.get_dummy_value()
+
+    return types.void(pointer, types.intp), codegen
+
+
+@intrinsic
+def copy_same(typingctx, target, source, count):
+    """``count`` numbers from one contiguous place to another of the same width."""
+    def codegen(context, builder, sig, args):
+        size = builder.mul(args[2], ir.Constant(INDEX, target.dtype.bitwidth // 8))
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [BYTES, BYTES, INDEX, ir.IntType(1)]),
+            "llvm.memcpy.p0.p0.i64")
+        builder.call(function, [builder.bitcast(args[0], BYTES), builder.bitcast(args[1], BYTES),
+                                size, ir.IntType(1)(0)])
+        return context.get_dummy_value()
+
+    return types.void(target, source, types.intp), codegen
 
 
 # ---------------------------------------------------------------- loads and stores
