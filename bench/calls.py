@@ -40,7 +40,7 @@ def calls(threads, layers, backend, rounds) -> None:
 
 def _line(label: str, outcome) -> str:
     if outcome.refusal:
-        return f"  {label:18} {MEANING[label]:40} {outcome.refusal}"
+        return f"  {label:18} {MEANING[label]:40} {outcome.refusal}"[:120]
     medians = sorted(outcome.medians)
     return (f"  {label:18} {MEANING[label]:40} {1e6 * outcome.minimum:8.2f} "
             f"({1e6 * medians[len(medians) // 2]:.2f})  {outcome.ran}"

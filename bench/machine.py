@@ -20,6 +20,7 @@ def describe() -> dict[str, object]:
         "cpu_family_model": f"{cpu.get('cpu family', '?')}/{cpu.get('model', '?')}",
         "isa": [flag for flag in ISA_FLAGS if flag in flags],
         "cpus_usable": usable_cpus(),
+        "load": round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         "caches": _caches(),
         "system": platform.platform(),
         "python": platform.python_version(),
@@ -73,4 +74,5 @@ def headline() -> str:
     m = describe()
     caches = " ".join(f"{name} {size}" for name, size in m["caches"].items())
     return (f"{m['cpu']} (family/model {m['cpu_family_model']}; {' '.join(m['isa'])}; {caches})\n"
-            f"{m['cpus_usable']} CPUs, commit {m['commit']}, {m['date']}")
+            f"{m['cpus_usable']} CPUs, load {m['load']} before the run, "
+            f"commit {m['commit']}, {m['date']}")

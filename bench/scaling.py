@@ -37,11 +37,16 @@ def scaling(ops, batch, threads, shapes, layers, dtype, backend, rounds) -> None
     with Team([one, many], backend) as team:
         for case in todo:
             outcomes = team.race(case, rounds)
+            name = f"{case.layer:25}{case.op:17}{case.problem.n:3}"
+            if refusal := outcomes[one].refusal or outcomes[many].refusal:
+                click.echo(f"{name}  {refusal}"[:120])
+                continue
             slow, fast = outcomes[one].minimum, outcomes[many].minimum
             gains[f"{case.layer} {case.op} N={case.problem.n}"] = gain = slow / fast
-            click.echo(f"{case.layer:25}{case.op:17}{case.problem.n:3}{1e3 * slow:9.3f} ms"
-                       f"{1e3 * fast:11.3f} ms{gain:7.2f}  {outcomes[many].ran}"
-                       + "  *** MISMATCH" * bool(outcomes[many].mismatch))
+            click.echo(f"{name}{1e3 * slow:9.3f} ms{1e3 * fast:11.3f} ms{gain:7.2f}"
+                       f"  {outcomes[many].ran}" + "  *** MISMATCH" * bool(outcomes[many].mismatch))
+    if not gains:
+        return
     worst = min(gains, key=gains.get)
     click.echo(f"geometric mean {geometric_mean(gains.values()):.2f}, "
                f"least {gains[worst]:.2f} ({worst})")
