@@ -27,6 +27,7 @@ from engine.global_pool2d import (
     global_min_pool2d_backward,
 )
 from engine.max_unpool2d import max_unpool2d, max_unpool2d_backward
+from engine.plan_conv2d import plan_conv2d
 from engine.pool2d import (
     avg_pool2d,
     avg_pool2d_backward,
@@ -47,5 +48,6 @@ __all__ = [
     "global_max_pool2d", "global_max_pool2d_backward", "global_min_pool2d",
     "global_min_pool2d_backward", "lp_pool2d", "lp_pool2d_backward", "max_pool2d",
     "max_pool2d_backward", "max_unpool2d", "max_unpool2d_backward", "min_pool2d",
-    "min_pool2d_backward", "num_threads", "set_num_threads", "show_config", "use_backend",
+    "min_pool2d_backward", "num_threads", "plan_conv2d", "set_num_threads", "show_config",
+    "use_backend",
 ]

@@ -153,6 +153,25 @@ def array(op: str, name: str, value) -> np.ndarray:
     return result
 
 
+def dtype(op: str, name: str, value) -> np.dtype:
+    try:
+        result = np.dtype(value)
+    except TypeError:
+        raise TypeError(f"{op}: `{name}` is {show(value)}, expected a dtype") from None
+    if not _computable(result):
+        raise TypeError(f"{op}: `{name}` is {result}, expected {_DTYPES}")
+    return result
+
+
+def like(op: str, name: str, value, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """`value` as an array, which must have that shape and dtype."""
+    result = array(op, name, value)
+    shaped(op, name, result.shape, shape)
+    if result.dtype != dtype:
+        raise TypeError(f"{op}: `{name}` has dtype {result.dtype}, expected {dtype}")
+    return result
+
+
 def _computable(dtype: np.dtype) -> bool:
     return (dtype.kind in "iu" or (dtype.kind == "f" and dtype.itemsize in (2, 4, 8))
             or dtype.name == "bfloat16")
@@ -180,10 +199,11 @@ def image_shape(op: str, name: str, value, ndim: int) -> tuple[int, ...]:
     return result
 
 
-def shape(op: str, name: str, value, ndim: int) -> tuple[int, ...]:
+def shape(op: str, name: str, value, ndim: int | None = None) -> tuple[int, ...]:
+    """A shape given in place of an array, of `ndim` entries if that is known."""
     if not is_sequence(value):
         raise TypeError(f"{op}: `{name}` is {show(value)}, expected a tuple of integers")
-    if len(value) != ndim:
+    if ndim is not None and len(value) != ndim:
         raise ValueError(f"{op}: `{name}` has {len(value)} entries, expected {ndim}")
     return tuple(integer(op, name, each) for each in value)
 

@@ -70,8 +70,8 @@ def explain(op, *args, **kwargs) -> Explanation:
     >>> x, weight = np.ones((1, 1, 3, 3)), np.ones((1, 1, 2, 2))
     >>> print(engine.explain("conv2d", x, weight, backend="numpy"))
     conv2d:f64:nchw:mb1g1ic1oc1ih3oh2kh2sh1dh0ph0 forward
-      c/direct: backend="numpy" was asked for
-      numba/direct: backend="numpy" was asked for
+      c: backend="numpy" was asked for
+      numba: backend="numpy" was asked for
       numpy/im2col: runs
     """
     function = _function(op)

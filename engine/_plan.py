@@ -117,7 +117,7 @@ def candidates(op: str, problem, direction: str, algorithm: str | None = None,
         if isinstance(module, str):
             yield Candidate(name, algorithm, module)
             continue
-        known = getattr(module, "ALGORITHMS", (None,))  # pooling has one algorithm, without a name
+        known = _algorithms(module, problem, direction)
         for each in known:
             if algorithm not in (None, each):
                 yield Candidate(name, each, f'algorithm="{algorithm}" was asked for')
@@ -127,12 +127,22 @@ def candidates(op: str, problem, direction: str, algorithm: str | None = None,
             yield Candidate(name, algorithm, "it has no such algorithm")
 
 
+def _algorithms(module, problem, direction: str) -> tuple[str | None, ...]:
+    """Those of a backend, best first; pooling has one algorithm, which has no name."""
+    if hasattr(module, "order"):
+        return module.order(problem, _asked(direction))
+    return getattr(module, "ALGORITHMS", (None,))
+
+
 def _refusal(module, problem, direction: str, algorithm: str | None) -> str | None:
-    if direction == "backward_bias":  # plain sums: whoever can sum the other gradient can
-        direction = "backward_weight"
     if algorithm is None:
         return module.refusal(problem, direction)
-    return module.refusal(problem, direction, algorithm)
+    return module.refusal(problem, _asked(direction), algorithm)
+
+
+def _asked(direction: str) -> str:
+    """The bias gradient is plain sums: whoever can sum the other gradient can."""
+    return "backward_weight" if direction == "backward_bias" else direction
 
 
 @functools.lru_cache(maxsize=2048)
@@ -170,11 +180,38 @@ def of(call, direction: str) -> Plan | Callable:
 
 
 def prepared(call, direction: str, *arrays) -> Callable:
-    """What runs this call again fastest, on arrays with the strides of these."""
+    """What runs this call again fastest on arrays with the strides of these, the last the output.
+
+    The inputs of a call always have the same strides; only `out` may come with others.
+    """
+    strides = arrays[-1].strides
     if call.prepared is None:
         plan = of(call, direction)
         call.prepared = plan.prepare(*arrays) or plan
+        call.prepared_for = strides
+    elif call.prepared_for != strides:
+        return of(call, direction)
     return call.prepared
+
+
+def packed(call, weight) -> Callable | None:
+    """What runs this forward with its weight packed beforehand, if the kernel can do that.
+
+    It takes x, bias and y.
+    """
+    plan = of(call, "forward")
+    pack = getattr(getattr(plan, "module", None), "pack_weight", None)
+    held = pack and pack(plan.problem, plan.algorithm, weight)
+    if held is None:
+        return None
+    kernel = plan.reported(lambda x, bias, y: plan.module.forward_packed(
+        plan.problem, plan.algorithm, x, held, bias, y))
+
+    def run(x, bias, y):
+        kernel(x, bias, y)
+        _last.plan = plan
+
+    return run
 
 
 def clear() -> None:

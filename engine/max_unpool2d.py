@@ -9,6 +9,39 @@ from engine._memory import empty_output
 
 def max_unpool2d(x, indices, kernel_size, *, stride=None, padding=0, output_size=None,
                  layout="NCHW", out=None, backend=None):
+    """Put what `max_pool2d` took back where it came from, with zeros everywhere else.
+
+    Parameters
+    ----------
+    x : array_like
+        (N, C, H, W), (C, H, W) or (H, W): a result of `max_pool2d`.
+    indices : array_like of int
+        Where its elements belong, h * OW + w, as `max_pool2d` returns them.  Where two elements
+        belong to one place the last of them stays.
+    kernel_size, stride, padding : int or (int, int)
+        Those of the pooling; they tell its input size (H - 1) * stride + kernel_size - 2 * padding.
+    output_size : int or (int, int), optional
+        That size, where the pooling left a rest.
+    layout, out, backend
+        As in `max_pool2d`.
+
+    Returns
+    -------
+    ndarray
+        (N, C, OH, OW), or without the axes that x does not have, in the dtype of x.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `max_pool2d`; also for indices outside the plane.
+
+    Examples
+    --------
+    >>> import engine
+    >>> engine.max_unpool2d([[7]], [[3]], 2)
+    array([[0, 0],
+           [0, 7]])
+    """
     op = "max_unpool2d"
     call, x, indices = _check_pool.unpool(op, x, indices, kernel_size, stride, padding,
                                           output_size, layout, backend)
@@ -23,6 +56,14 @@ def max_unpool2d(x, indices, kernel_size, *, stride=None, padding=0, output_size
 
 def max_unpool2d_backward(dy, x, indices, kernel_size, *, stride=None, padding=0,
                           output_size=None, layout="NCHW", backend=None):
+    """Gradient of `max_unpool2d` with respect to x: dy at the indices.
+
+    Examples
+    --------
+    >>> import engine
+    >>> engine.max_unpool2d_backward([[1, 2], [3, 4]], [[7]], [[3]], 2)
+    array([[4]])
+    """
     op = "max_unpool2d_backward"
     call, dy, indices = _check_pool.unpool_backward(op, dy, x, indices, kernel_size, stride,
                                                     padding, output_size, layout, backend)

@@ -1,0 +1,96 @@
+"""A 2-D convolution prepared once, for the same weight and shape of x over and over."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from engine import _check, _check_conv, _plan
+from engine._check_conv import Options
+from engine.conv2d import forward
+
+
+def plan_conv2d(x_shape, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
+                padding_mode="constant", activation=None, layout="NCHW", algorithm=None,
+                backend=None, dtype=None):
+    """Prepare `conv2d` for one weight and one shape of x.
+
+    The plan has checked its arguments, chosen its kernel and packed the weight, so calling it
+    costs little more than the computation.
+
+    Parameters
+    ----------
+    x_shape : tuple of int
+        The shape of every x to come.
+    weight, bias : array_like
+        As in `conv2d`.  The plan keeps copies: later changes of the arrays do not reach it.
+    stride, padding, dilation, groups, padding_mode, activation, layout, algorithm, backend
+        As in `conv2d`.
+    dtype : data-type, optional
+        The dtype of every x to come; that of weight by default.
+
+    Returns
+    -------
+    Conv2dPlan
+        ``plan(x, out=None)`` returns what ``conv2d(x, weight, bias, ...)`` would.
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        As `conv2d`; the plan itself where the shape or dtype of x is another.
+
+    Examples
+    --------
+    >>> import numpy as np, engine
+    >>> plan = engine.plan_conv2d((2, 3), np.array([[1.0, 2.0]]))
+    >>> plan(np.ones((2, 3)))
+    array([[3., 3.],
+           [3., 3.]])
+    """
+    options = Options(stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
+    weight = _check.array("plan_conv2d", "weight", weight)
+    dtype = weight.dtype if dtype is None else _check.dtype("plan_conv2d", "dtype", dtype)
+    shape = _check.shape("plan_conv2d", "x_shape", x_shape)
+    _check.addressable("plan_conv2d", "x", shape, dtype)
+    return Conv2dPlan(shape, dtype, weight, bias, activation, options)
+
+
+class Conv2dPlan:
+    """A prepared convolution; made by `plan_conv2d`, called as ``plan(x, out=None)``.
+
+    Attributes
+    ----------
+    x_shape, y_shape : tuple of int
+        The shapes of x and of the result.
+    x_dtype, dtype : numpy.dtype
+        The dtypes of x and of the result.
+    """
+
+    def __init__(self, x_shape, x_dtype, weight, bias, activation, options):
+        x = np.empty(x_shape, x_dtype)
+        call, x, weight, bias = _check_conv.forward("plan_conv2d", x, weight, bias, activation,
+                                                    options)
+        self.x_shape, self.x_dtype = x.shape, x.dtype
+        self.y_shape, self.dtype = call.y_shape, call.problem.dtype
+        self._weight = np.array(weight, self.dtype, order="C")
+        self._bias = None if bias is None else np.array(bias, self.dtype, order="C", ndmin=1)
+        self._activation, self._options = activation, options
+        self._calls = {x.strides: self._packed(call)}
+
+    def __call__(self, x, out=None):
+        """The convolution of x, an array of `x_shape` and `x_dtype` in any memory order."""
+        if type(x) is not np.ndarray or x.shape != self.x_shape or x.dtype != self.x_dtype:
+            x = _check.like("plan_conv2d", "x", x, self.x_shape, self.x_dtype)
+        call, packed = self._calls.get(x.strides) or self._with_strides(x)
+        if out is not None:
+            _check.output("plan_conv2d", out, self.y_shape, self.dtype, x=x)
+        return forward(call, x, self._weight, self._bias, out, again=True, packed=packed)
+
+    def _with_strides(self, x):
+        call = _check_conv.forward("plan_conv2d", x, self._weight, self._bias, self._activation,
+                                   self._options)[0]
+        entry = self._calls[x.strides] = self._packed(call)
+        return entry
+
+    def _packed(self, call):
+        """A checked call, and what runs it on the packed weight (None if no kernel packs)."""
+        return call, _plan.packed(call, call.filters(self._weight))
