@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from .numba_support import geometry, threads
+from .numba_support.copies import copy, copy_rows, element_steps, pixels_to_planes, planes_to_pixels
 from .numba_support.geometry import (
     PHASE_COLS,
     PHASE_PIXELS,
@@ -33,7 +34,6 @@ from .numba_support.vectors import (
     at,
     at_as,
     at_least,
-    copy_same,
     fill,
     floor_of,
     get,
@@ -191,17 +191,15 @@ def pack_weights(first, last, weight, group_step, out_step, channel_step, row_st
             count, window0 = phases[p, PHASE_WINDOW], phases[p, PHASE_WINDOWS]
             taps = count * channels
             target = at(packed, phases[p, PHASE_WEIGHTS] + task * taps * block)
-            if valid < block:
-                fill(target, taps * block)
             if no_gaps and len(phases) == 1 and windows[0, 0] + windows[0, 1] == 0:
-                copy_transposed(target, target, block, source, out_step, valid, taps)
+                planes_to_pixels(target, block, source, out_step, valid, taps)
                 continue
             for tap in range(count):
                 here = move(source, windows[window0 + tap, 0] * row_step
                             + windows[window0 + tap, 1] * col_step)
                 if channel_step == 1:
-                    copy_transposed(target, move(target, tap * block), count * block, here,
-                                    out_step, valid, channels)
+                    planes_to_pixels(move(target, tap * block), count * block, here, out_step,
+                                     valid, channels)
                     continue
                 for c in range(channels):
                     copy(move(target, (c * count + tap) * block), move(here, c * channel_step),
@@ -305,7 +303,7 @@ def finish_weight(first, last, partial, dweight, slices, groups, blocks, block, 
                 store(move(total, i), add(load(move(total, i)), load(move(more, i))))
         target = at(dweight, (group * outputs + out0) * out_step)
         if no_gaps:
-            copy_transposed(total, target, out_step, total, block, taps, valid)
+            pixels_to_planes(target, out_step, total, block, valid, taps)
             continue
         for k in range(taps):
             c, row, col = k // (height * width), k // width % height, k % width
@@ -351,13 +349,6 @@ def product(vecs, count, length, a, a_rows, a_taps, b, b_taps, c, accumulate):
 
 
 @inline
-def element_steps(array):
-    """Strides in elements."""
-    sn, sc, sh, sw = array.strides
-    return sn // array.itemsize, sc // array.itemsize, sh // array.itemsize, sw // array.itemsize
-
-
-@inline
 def source_strip(x, image, channel0, channels, row0, col0, height, width, in_place, strip,
                  channel_pitch, row_pitch, col_pitch):
     """Pointer to rows [row0, row0+height) of some channels of x, zeros where x has none."""
@@ -393,7 +384,7 @@ def source_strip(x, image, channel0, channels, row0, col0, height, width, in_pla
 
 @inline
 def read_gradient(dy, image, channel0, channels, row0, row_count, cols, gradient, block):
-    """gradient[pixel, channel] of some rows of dy; channels are filled up to ``block`` with 0."""
+    """gradient[pixel, channel] of some rows of dy; what is in channels past the last is unused."""
     sn, sc, sh, sw = element_steps(dy)
     start = image * sn + channel0 * sc + row0 * sh
     length = cols
@@ -402,10 +393,8 @@ def read_gradient(dy, image, channel0, channels, row0, row_count, cols, gradient
     for first in range(0, row_count * cols, length):
         source = at(dy, start + first // cols * sh)
         target = at(gradient, first * block)
-        if channels < block:
-            fill(target, length * block)
         if sc != 1 and sw == 1:
-            copy_transposed(target, target, block, source, sc, channels, length)
+            planes_to_pixels(target, block, source, sc, channels, length)
         else:
             for w in range(length):
                 copy(move(target, w * block), move(source, w * sw), sc, channels)
@@ -464,50 +453,14 @@ def write_vectors(source, block, channels, run, target, channel_step, pixel_step
                     store_part(out, value, some)
             continue
         for i in range(0, run, size):
-            whole = some == size and i + size <= run
-            out = move(target, c * channel_step + i)
-            square, pitch = (out, channel_step) if whole else (spare, size)
-            transpose(move(source, i * block + c), block, square, pitch, plus, lowest)
-            if not whole:
-                for j in range(some):
-                    store_part(move(out, j * channel_step), load(move(spare, j * size)),
-                               min(size, run - i))
-
-
-@inline
-def copy(target, source, step, count):
-    """``count`` numbers, ``step`` apart, to contiguous memory of another or the same dtype."""
-    if step == 1 and same_dtype(target, source):
-        copy_same(target, source, count)
-    else:
-        for i in range(count):
-            put(target, i, get(source, i * step))
-
-
-@inline
-def copy_rows(target, target_step, source, source_step, step, rows, count):
-    """``rows`` rows of ``count`` numbers; at once if none has a gap behind it."""
-    if step == 1 and target_step == count and source_step == count:
-        copy(target, source, 1, rows * count)
-    else:
-        for r in range(rows):
-            copy(move(target, r * target_step), move(source, r * source_step), step, count)
-
-
-@inline
-def copy_transposed(like, target, target_step, source, source_step, rows, cols):
-    """target[j, i] = source[i, j] for i < rows and j < cols, in vectors of ``like``'s dtype."""
-    nothing, lowest = zeros(like), floor_of(like, False)
-    size = lanes(like)
-    for i in range(0, rows, size):
-        for j in range(0, cols, size):
-            here, there = move(source, i * source_step + j), move(target, j * target_step + i)
-            if i + size <= rows and j + size <= cols:
-                transpose(here, source_step, there, target_step, nothing, lowest)
+            here = min(i, max(0, run - size))  # the last square overlaps the one before
+            square, out = move(source, here * block + c), move(target, c * channel_step + here)
+            if run >= size:
+                transpose(square, block, size, out, channel_step, some, plus, lowest)
                 continue
-            for k in range(j, min(cols, j + size)):
-                for h in range(i, min(rows, i + size)):
-                    put(target, k * target_step + h, get(source, h * source_step + k))
+            transpose(square, block, size, spare, size, size, plus, lowest)
+            for j in range(some):
+                store_part(move(out, j * channel_step), load(move(spare, j * size)), run)
 
 
 @inline

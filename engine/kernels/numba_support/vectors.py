@@ -46,7 +46,8 @@ class VectorType(types.Type):
 @register_model(VectorType)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, dmm, fe_type):
-        element = dmm.lookup(fe_type.dtype).get_data_type()
+        is_mask = fe_type.dtype == types.boolean
+        element = ir.IntType(1) if is_mask else dmm.lookup(fe_type.dtype).get_data_type()
         super().__init__(dmm, fe_type, ir.VectorType(element, fe_type.lanes))
 
 
@@ -338,6 +339,18 @@ def splat(typingctx, scalar):
 
 
 @intrinsic
+def splat_as(typingctx, like, number):
+    """All lanes the same number, of the dtype of the array or pointer ``like``."""
+    result = vector_of(like.dtype)
+
+    def codegen(context, builder, sig, args):
+        number = context.cast(builder, args[1], sig.args[1], like.dtype)
+        return broadcast(builder, number, result.lanes)
+
+    return result(like, number), codegen
+
+
+@intrinsic
 def zeros(typingctx, like):
     """The vector of zeros of the dtype of the array or pointer ``like``."""
     result = vector_of(like.dtype)
@@ -393,7 +406,7 @@ def fma(typingctx, a, b, c):
 def at_least(typingctx, a, floor):
     """max(a, floor) per lane; NaN stays NaN."""
     def codegen(context, builder, sig, args):
-        return builder.select(_below(builder, *args), args[1], args[0])
+        return builder.select(_below(builder, *args, a.dtype), args[1], args[0])
 
     return a(a, a), codegen
 
@@ -402,43 +415,136 @@ def _sum(builder, a, b):
     return builder.add(a, b) if isinstance(a.type.element, ir.IntType) else builder.fadd(a, b)
 
 
-def _below(builder, a, b):
-    if isinstance(a.type.element, ir.IntType):
-        return builder.icmp_signed("<", a, b)
-    return builder.fcmp_ordered("<", a, b)
+def _below(builder, a, b, dtype):
+    """Lanes where a < b; false where either is NaN."""
+    if isinstance(dtype, types.Float):
+        return builder.fcmp_ordered("<", a, b)
+    compare = builder.icmp_signed if dtype.signed else builder.icmp_unsigned
+    return compare("<", a, b)
+
+
+@intrinsic
+def subtract(typingctx, a, b):
+    def codegen(context, builder, sig, args):
+        is_int = isinstance(a.dtype, types.Integer)
+        return builder.sub(*args) if is_int else builder.fsub(*args)
+
+    return a(a, a), codegen
+
+
+@intrinsic
+def divide(typingctx, a, b):
+    """a / b of floats."""
+    def codegen(context, builder, sig, args):
+        return builder.fdiv(*args)
+
+    return a(a, a), codegen
+
+
+@intrinsic
+def absolute(typingctx, a):
+    """|a| of floats."""
+    def codegen(context, builder, sig, args):
+        return call_llvm(builder, "llvm.fabs", args[0].type, args)
+
+    return a(a), codegen
+
+
+@intrinsic
+def square_root(typingctx, a):
+    def codegen(context, builder, sig, args):
+        return call_llvm(builder, "llvm.sqrt", args[0].type, args)
+
+    return a(a), codegen
+
+
+# ---------------------------------------------------------------- choosing
+
+@intrinsic
+def beats(typingctx, a, b):
+    """Mask of the lanes where a > b, or a is NaN and b is not."""
+    def codegen(context, builder, sig, args):
+        if isinstance(a.dtype, types.Float):
+            above = builder.fcmp_unordered(">", *args)
+            return builder.and_(above, builder.fcmp_ordered("ord", args[1], args[1]))
+        return _below(builder, args[1], args[0], a.dtype)
+
+    return VectorType(types.boolean, a.lanes)(a, a), codegen
+
+
+@intrinsic
+def equal(typingctx, a, b):
+    """Mask of the lanes where two vectors of integers are the same."""
+    def codegen(context, builder, sig, args):
+        return builder.icmp_unsigned("==", *args)
+
+    return VectorType(types.boolean, a.lanes)(a, a), codegen
+
+
+@intrinsic
+def select(typingctx, mask, a, b):
+    """a in the lanes of the mask, b in the others."""
+    def codegen(context, builder, sig, args):
+        return builder.select(*args)
+
+    return a(mask, a, a), codegen
+
+
+@intrinsic
+def flip(typingctx, a, mask):
+    """a with the bits of the integer ``mask`` inverted in every lane.
+
+    The sign bit of floats, and all bits of integers, turn the order of numbers round.
+    """
+    def codegen(context, builder, sig, args):
+        bits = ir.IntType(a.dtype.bitwidth)
+        vector = ir.VectorType(bits, a.lanes)
+        number = args[1] if bits.width == 64 else builder.trunc(args[1], bits)
+        flipped = builder.xor(builder.bitcast(args[0], vector),
+                              broadcast(builder, number, a.lanes))
+        return builder.bitcast(flipped, args[0].type)
+
+    return a(a, types.intp), codegen
 
 
 # ---------------------------------------------------------------- transposition
 
 @intrinsic
-def transpose(typingctx, source, source_pitch, target, target_pitch, plus, floor):
+def transpose(typingctx, source, source_pitch, source_rows, target, target_pitch, target_rows,
+              plus, floor):
     """Transpose the square of lanes x lanes numbers at ``source`` to ``target``.
 
     ``plus`` is added to every source row and the sum raised to at least ``floor`` on the way; the
-    dtype of these two vectors is that of the registers, memory is converted from and to.
-    Halving steps: at distance d, rows i and i+d swap their off-diagonal d x d blocks.
+    dtype of these two vectors is that of the registers, memory is converted from and to.  With
+    fewer than lanes ``source_rows`` the first stands in for those that are missing, and only
+    ``target_rows`` rows are written.
     """
     dtype, count = plus.dtype, plus.lanes
 
     def codegen(context, builder, sig, args):
-        source_at, source_step, target_at, target_step, bias, lowest = args
+        source_at, source_step, reads, target_at, target_step, writes, bias, lowest = args
         rows = []
         for i in range(count):
-            place = _row(context, builder, source, source_at, source_step, i)
+            place = _row(context, builder, source, source_at, source_step, i, reads)
             row = _load(context, builder, source.dtype, place, count)
             row = _sum(builder, convert(builder, row, source.dtype, dtype), bias)
-            rows.append(builder.select(_below(builder, row, lowest), lowest, row))
-        for i, row in enumerate(transposed(builder, rows)):
-            place = _row(context, builder, target, target_at, target_step, i)
-            store_vector(builder, convert(builder, row, dtype, target.dtype), place,
+            rows.append(builder.select(_below(builder, row, lowest, dtype), lowest, row))
+        rows = transposed(builder, rows)
+        for i in reversed(range(count)):  # rows too many go where row 0 is written last
+            place = _row(context, builder, target, target_at, target_step, i, writes)
+            store_vector(builder, convert(builder, rows[i], dtype, target.dtype), place,
                          target.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
-    return types.void(source, types.intp, target, types.intp, plus, floor), codegen
+    return types.void(source, types.intp, types.intp, target, types.intp, types.intp, plus,
+                      floor), codegen
 
 
-def _row(context, builder, pointer, address, pitch, index):
-    start = builder.mul(ir.Constant(INDEX, index), pitch)
+def _row(context, builder, pointer, address, pitch, index, count):
+    """Pointer to row ``index``, or to row 0 where there are not that many."""
+    index = ir.Constant(INDEX, index)
+    start = builder.select(builder.icmp_signed("<", index, count), builder.mul(index, pitch),
+                           ir.Constant(INDEX, 0))
     return element_pointer(builder, llvm_element(context, pointer.dtype), address, start)
 
 
