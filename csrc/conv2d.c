@@ -5,6 +5,7 @@
 #include "depthwise_last.h"
 #include "narrow.h"
 #include "narrow_weight.h"
+#include "winograd.h"
 
 #include <stdlib.h>
 
@@ -89,10 +90,11 @@ static void fill_call(const engine_conv2d *p, int32_t direction, struct call *ca
 }
 
 /* im2col asks for patches, which only the dense kernel makes */
-enum kind { DENSE, NARROW, DEPTHWISE_LAST };
+enum kind { DENSE, NARROW, DEPTHWISE_LAST, WINOGRAD };
 
-static enum kind kind_of(const struct correlation *c) {
-    if (c->im2col) return DENSE;
+static enum kind kind_of(const engine_conv2d *p, const struct correlation *c) {
+    if (ELEM_IS_FLOATING && p->algorithm == ENGINE_WINOGRAD) return WINOGRAD;
+    if (p->algorithm == ENGINE_IM2COL) return DENSE;
     if (NAME(depthwise_last_suits)(c)) return DEPTHWISE_LAST;
     return NAME(narrow_suits)(c) ? NARROW : DENSE;
 }
@@ -102,11 +104,13 @@ static void run_call(const engine_conv2d *p, int32_t direction, const elem *sour
     struct call call = count_call(p, direction);
     fill_call(p, direction, &call, workspace);
     void *rest = (char *)workspace + call.bytes;
-    switch (kind_of(call.c)) {
+    switch (kind_of(p, call.c)) {
         case DEPTHWISE_LAST: NAME(depthwise_last)(call.count, call.c, source, weight, bias, dest, rest); break;
         case NARROW: NAME(narrow)(call.count, call.across, call.c, source, weight, bias, dest, rest); break;
         case DENSE:
             for (int64_t f = 0; f < call.count; f++) NAME(correlate)(&call.c[f], source, weight, bias, dest, rest);
+            break;
+        case WINOGRAD: NAME(winograd)(call.c, source, p->packed ? NULL : weight, p->packed ? weight : NULL, bias, dest, rest);
     }
 }
 
@@ -116,11 +120,13 @@ static int64_t call_workspace(const engine_conv2d *p, int32_t direction) {
     if (!memory) return INT64_MAX; /* more than any limit: the caller reports that memory is short */
     fill_call(p, direction, &call, memory);
     int64_t most = 0;
-    switch (kind_of(call.c)) {
+    switch (kind_of(p, call.c)) {
         case DEPTHWISE_LAST: most = NAME(depthwise_last_workspace)(call.count, call.c); break;
         case NARROW: most = NAME(narrow_workspace)(call.count, call.across, call.c); break;
         case DENSE:
             for (int64_t f = 0; f < call.count; f++) most = max64(most, NAME(correlate_workspace)(&call.c[f]));
+            break;
+        case WINOGRAD: most = NAME(winograd_workspace)(call.c, p->packed);
     }
     free(memory);
     return call.bytes + most;
@@ -129,9 +135,10 @@ static int64_t call_workspace(const engine_conv2d *p, int32_t direction) {
 int64_t NAME(conv2d_workspace)(const engine_conv2d *p, int32_t direction) {
     if (direction != ENGINE_BACKWARD_WEIGHT) return call_workspace(p, direction);
     struct correlation c = forward(p);
-    switch (kind_of(&c)) {
+    switch (kind_of(p, &c)) {
         case DEPTHWISE_LAST: return NAME(depthwise_last_weight_workspace)(&c);
         case NARROW: return NAME(narrow_weight_workspace)(&c);
+        case WINOGRAD: return NAME(winograd_weight_workspace)(&c);
         default: return NAME(conv2d_weight_workspace)(p);
     }
 }
@@ -147,9 +154,29 @@ void NAME(conv2d_backward_data)(const engine_conv2d *p, const void *dy, const vo
 
 void NAME(conv2d_backward_weight)(const engine_conv2d *p, const void *dy, const void *x, void *dweight, void *workspace) {
     struct correlation c = forward(p);
-    switch (kind_of(&c)) {
+    switch (kind_of(p, &c)) {
         case DEPTHWISE_LAST: NAME(depthwise_last_weight)(&c, x, dy, dweight, workspace); break;
         case NARROW: NAME(narrow_weight)(&c, x, dy, dweight, workspace); break;
-        case DENSE: NAME(conv2d_weight)(p, dy, x, dweight, workspace);
+        case DENSE: NAME(conv2d_weight)(p, dy, x, dweight, workspace); break;
+        case WINOGRAD: NAME(winograd_weight)(&c, x, dy, dweight, workspace);
     }
+}
+
+/* Only Winograd's weights have a form of their own yet. */
+int64_t NAME(conv2d_packed_bytes)(const engine_conv2d *p, int32_t direction) {
+    if (p->algorithm != ENGINE_WINOGRAD || direction == ENGINE_BACKWARD_WEIGHT) return 0;
+    struct correlation c = direction == ENGINE_FORWARD ? forward(p) : backward_data(p, 0, 0);
+    return NAME(winograd_packed_bytes)(&c);
+}
+
+void NAME(conv2d_pack_weight)(const engine_conv2d *p, int32_t direction, const void *weight, void *packed) {
+    struct correlation c = direction == ENGINE_FORWARD ? forward(p) : backward_data(p, 0, 0);
+    NAME(winograd_pack)(&c, weight, packed);
+}
+
+int32_t NAME(conv2d_prefers_winograd)(const engine_conv2d *p, int32_t direction) {
+    int fits = ELEM_IS_FLOATING && p->kh == 3 && p->kw == 3 && p->stride_h == 1 && p->stride_w == 1 && p->dil_h == 1 && p->dil_w == 1;
+    if (!fits) return 0;
+    struct correlation c = direction == ENGINE_BACKWARD_DATA ? backward_data(p, 0, 0) : forward(p);
+    return NAME(winograd_wins)(&c);
 }

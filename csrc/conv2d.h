@@ -10,4 +10,8 @@ void NAME(conv2d_forward)(const engine_conv2d *p, const void *x, const void *wei
 void NAME(conv2d_backward_data)(const engine_conv2d *p, const void *dy, const void *weight, void *dx, void *workspace);
 void NAME(conv2d_backward_weight)(const engine_conv2d *p, const void *dy, const void *x, void *dweight, void *workspace);
 
+int64_t NAME(conv2d_packed_bytes)(const engine_conv2d *p, int32_t direction);
+void NAME(conv2d_pack_weight)(const engine_conv2d *p, int32_t direction, const void *weight, void *packed);
+int32_t NAME(conv2d_prefers_winograd)(const engine_conv2d *p, int32_t direction);
+
 #endif

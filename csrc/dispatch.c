@@ -71,6 +71,18 @@ void engine_conv2d_backward_weight(const engine_conv2d *conv, const void *dy, co
     kernels(conv->type)->conv2d_backward_weight(conv, dy, x, dweight, workspace);
 }
 
+int64_t engine_conv2d_packed_bytes(const engine_conv2d *conv, int32_t direction) {
+    return kernels(conv->type)->conv2d_packed_bytes(conv, direction);
+}
+
+void engine_conv2d_pack_weight(const engine_conv2d *conv, int32_t direction, const void *weight, void *packed) {
+    kernels(conv->type)->conv2d_pack_weight(conv, direction, weight, packed);
+}
+
+int32_t engine_conv2d_prefers_winograd(const engine_conv2d *conv, int32_t direction) {
+    return kernels(conv->type)->conv2d_prefers_winograd(conv, direction);
+}
+
 int64_t engine_pool2d_workspace(const engine_pool2d *pool, int32_t backward, int32_t indexed) {
     return kernels(pool->type)->pool2d_workspace(pool, backward, indexed);
 }

@@ -7,13 +7,14 @@
 
 enum engine_type { ENGINE_F32, ENGINE_F64, ENGINE_I32, ENGINE_I64, ENGINE_TYPES };
 enum engine_direction { ENGINE_FORWARD, ENGINE_BACKWARD_DATA, ENGINE_BACKWARD_WEIGHT };
-enum engine_algorithm { ENGINE_DIRECT, ENGINE_IM2COL };
+enum engine_algorithm { ENGINE_DIRECT, ENGINE_IM2COL, ENGINE_WINOGRAD };
 
 typedef struct {
     int64_t n, g, ic, ih, iw, oc, oh, ow, kh, kw; /* ic and oc count all groups together */
     int64_t stride_h, stride_w, pad_t, pad_l, dil_h, dil_w;
     int64_t x_stride[4], weight_stride[4], y_stride[4];
     int32_t type, algorithm, relu, threads; /* threads: how many this call may use, the caller included */
+    int32_t packed;                         /* the weight argument is what engine_conv2d_pack_weight() wrote */
 } engine_conv2d;
 
 /* bytes of scratch memory, aligned to 64, that the call below needs under the current level */
@@ -23,6 +24,13 @@ void engine_conv2d_forward(const engine_conv2d *conv, const void *x, const void 
 void engine_conv2d_backward_data(const engine_conv2d *conv, const void *dy, const void *weight, void *dx, void *workspace);
 void engine_conv2d_backward_weight(const engine_conv2d *conv, const void *dy, const void *x, void *dweight, void *workspace);
 
+/* Weights can be brought into a kernel's own form once for many calls, forward or backward data, of the same layer, algorithm
+   and level; 0 bytes: this kernel has no such form. */
+int64_t engine_conv2d_packed_bytes(const engine_conv2d *conv, int32_t direction);
+void engine_conv2d_pack_weight(const engine_conv2d *conv, int32_t direction, const void *weight, void *packed);
+
+/* whether ENGINE_WINOGRAD is the faster algorithm here: asks about one image, never about n or threads */
+int32_t engine_conv2d_prefers_winograd(const engine_conv2d *conv, int32_t direction);
 enum engine_pooling { ENGINE_MAX, ENGINE_MIN, ENGINE_AVG, ENGINE_LP };
 
 typedef struct {

@@ -1,5 +1,6 @@
 /* Winograd's F(4x4, 3x3): stride-1 correlations with 3x3 taps by a quarter of the multiplications, and the gradient of their
-   weights by F(3x3, 4x4).  Floating-point elements only; winograd_transform.h holds the mathematics. */
+   weights by F(3x3, 4x4).  winograd_transform.h holds the mathematics, whose fractions mean nothing to integers: for those this
+   is compiled but never called. */
 #ifndef ENGINE_WINOGRAD_H
 #define ENGINE_WINOGRAD_H
 
@@ -12,5 +13,12 @@ void NAME(winograd)(const struct correlation *c, const elem *source, const elem 
 
 int64_t NAME(winograd_packed_bytes)(const struct correlation *c);
 void NAME(winograd_pack)(const struct correlation *c, const elem *weight, elem *packed);
+
+int64_t NAME(winograd_weight_workspace)(const struct correlation *c);
+/* The gradient of the weights of the correlation x -> y. */
+void NAME(winograd_weight)(const struct correlation *c, const elem *x, const elem *dy, elem *dweight, void *workspace);
+
+/* whether this is faster than correlate() for an image by itself, its weights not packed */
+int NAME(winograd_wins)(const struct correlation *c);
 
 #endif

@@ -57,4 +57,25 @@ INLINE void winograd_output(const vec m[6], vec y[4]) {
     y[3] = A3 * odd_a + (B3 * odd_b + m[5]);
 }
 
+/* F(3, 4): G dy, in place, four to six */
+INLINE void winograd_gradient(vec g[6]) {
+    vec even_a = (elem)(-128. / 243) * g[0] - (elem)(8. / 27) * g[2], odd_a = (elem)(32. / 81) * g[1] + (elem)(2. / 9) * g[3];
+    vec even_b = (elem)(32. / 243) * g[0] + (elem)(8. / 27) * g[2], odd_b = (elem)(16. / 81) * g[1] + (elem)(4. / 9) * g[3];
+    g[0] = (elem)(64. / 81) * g[0];
+    g[5] = g[3];
+    g[1] = even_a - odd_a;
+    g[2] = even_a + odd_a;
+    g[3] = even_b + odd_b;
+    g[4] = even_b - odd_b;
+}
+
+/* F(3, 4): A^T m */
+INLINE void winograd_weight_gradient(const vec m[6], vec dw[3]) {
+    vec even_a = m[1] + m[2], odd_a = m[1] - m[2];
+    vec even_b = m[3] + m[4], odd_b = m[3] - m[4];
+    dw[0] = m[0] + even_a + even_b;
+    dw[1] = A1 * odd_a + B1 * odd_b;
+    dw[2] = A2 * even_a + (B2 * even_b + m[5]);
+}
+
 #endif

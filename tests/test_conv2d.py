@@ -82,6 +82,7 @@ def compare(actual, truth, case, terms, magnitude):
         assert_equal(actual, truth)
     elif winograd:
         largest = magnitude().max(axis=(1, 2, 3), keepdims=True, initial=0)
+        terms = max(terms, 16)  # a tile's 16 gradients are mixed, also where most of them are zero
         assert_close(actual, truth, largest, terms, "winograd")
     else:
         assert_close(actual, truth, magnitude(), terms)

@@ -1,0 +1,200 @@
+/* The gradient of the weights by F(3x3, 4x4): of every tile, a 6x6 piece of x and 4x4 of dy give 3x3.
+
+       dweight = A^T [sum over tiles of (B^T x B) * (G dy G^T)] A
+
+   so the tiles are what the 36 matrix products sum over, and the outer transform is done once, at the end.  The tiles are taken
+   in batches that fit the cache; first all of a batch is transformed, then multiplied.  Every sum runs over the tiles in order,
+   whatever the number of threads. */
+#include "arena.h"
+#include "thread.h"
+#include "winograd.h"
+#include "winograd_product.h"
+#include "winograd_tiles.h"
+#include "winograd_transform.h"
+
+#include <stdlib.h>
+
+enum {
+    BATCH_BYTES = 4 << 20, /* of transformed tiles */
+    CHUNK = 64,            /* tiles summed from zero before they are added up */
+    TILES_PER_TASK = 16,
+};
+
+struct blocking {
+    int64_t tiles_h, tiles_w, total;
+    int64_t batch, batches;         /* tiles */
+    int64_t vecs, width, k_blocks;  /* output channels */
+    int64_t v_row, v_plane, w_block, w_plane, s_block, s_plane;
+};
+
+struct job {
+    const struct correlation *c;
+    struct blocking b;
+    struct winograd_planes x, dy;
+    int64_t group, first, tiles; /* of the batch at hand */
+    elem *dweight;
+    elem *v, *w, *sum;           /* [36][tile][ic], [36][channel block][tile][width], [36][channel block][ic][width] */
+    elem **scratch;              /* of every worker */
+};
+
+static struct blocking block_up(const struct correlation *c) {
+    struct blocking b = {.tiles_h = ceil_div(c->dh, 4), .tiles_w = ceil_div(c->dw, 4)};
+    b.total = c->n * b.tiles_h * b.tiles_w;
+    b.vecs = min64(TILE_VECS, ceil_div(c->dc, LANES));
+    b.width = b.vecs * LANES;
+    b.k_blocks = ceil_div(c->dc, b.width);
+    int64_t bytes = BATCH_BYTES;
+#ifdef TUNE
+    if (getenv("WB")) bytes = atoi(getenv("WB")) << 10;
+#endif
+    int64_t fit = bytes / (36 * (int64_t)sizeof(elem) * (c->sc + c->dc));
+    b.batch = max64(1, min64(b.total, max64(CHUNK, fit / CHUNK * CHUNK)));
+    b.batches = ceil_div(b.total, b.batch);
+
+    b.v_row = winograd_pitch(c->sc + TILE_ROWS_1); /* the last rows of products read past the channels */
+    b.v_plane = winograd_pitch(b.batch * b.v_row);
+    b.w_block = b.batch * b.width;
+    b.w_plane = winograd_pitch(b.k_blocks * b.w_block);
+    b.s_block = (c->sc + TILE_ROWS_1) * b.width;
+    b.s_plane = winograd_pitch(b.k_blocks * b.s_block);
+    return b;
+}
+
+static void carve(struct job *job, struct arena *arena) {
+    const struct correlation *c = job->c;
+    const struct blocking *b = &job->b;
+    job->v = ARENA_TAKE(arena, elem, 36 * b->v_plane);
+    job->w = ARENA_TAKE(arena, elem, 36 * b->w_plane);
+    job->sum = ARENA_TAKE(arena, elem, 36 * b->s_plane);
+    job->scratch = ARENA_TAKE(arena, elem *, c->threads);
+    for (int64_t t = 0; t < c->threads; t++) {
+        elem *scratch = ARENA_TAKE(arena, elem, WINOGRAD_SCRATCH);
+        if (arena->base) job->scratch[t] = scratch;
+    }
+}
+
+int64_t NAME(winograd_weight_workspace)(const struct correlation *c) {
+    struct job job = {.c = c, .b = block_up(c)};
+    struct arena arena = {0};
+    carve(&job, &arena);
+    return arena.used;
+}
+
+static int64_t block_lanes(const struct job *job, int64_t k) { return min64(job->b.width, job->c->dc - k * job->b.width); }
+static int64_t block_vecs(const struct job *job, int64_t k) { return ceil_div(block_lanes(job, k), LANES); }
+
+/* ---- a few tiles of the batch: their input, then their gradient of every block of channels ---- */
+
+static void transform_task(void *context, int64_t task, int64_t worker) {
+    const struct job *job = context;
+    const struct correlation *c = job->c;
+    const struct blocking *b = &job->b;
+    int64_t part = task % (1 + b->k_blocks), k = part - 1;
+    int64_t first = task / (1 + b->k_blocks) * TILES_PER_TASK, tiles = min64(TILES_PER_TASK, job->tiles - first);
+    if (part == 0) {
+        struct winograd_matrix v = {.to = job->v + first * b->v_row, .plane = b->v_plane, .row = b->v_row};
+        NAME(winograd_transform_inputs)(&job->x, job->x.origin + job->group * c->sc * c->s_stride[1], c->sc, job->first + first,
+                                        tiles, &v, job->scratch[worker]);
+    } else {
+        int64_t width = block_vecs(job, k) * LANES, channel = job->group * c->dc + k * b->width;
+        struct winograd_matrix w = {.to = job->w + k * b->w_block + first * width, .plane = b->w_plane, .row = width};
+        NAME(winograd_transform_gradients)(&job->dy, job->dy.origin + channel * c->d_stride[1], block_lanes(job, k),
+                                           job->first + first, tiles, &w, job->scratch[worker]);
+    }
+}
+
+/* ---- one of the 36 products, one block of output channels ---- */
+
+static void multiply_task(void *context, int64_t task, int64_t worker) {
+    (void)worker;
+    const struct job *job = context;
+    const struct blocking *b = &job->b;
+    int64_t e = task % 36, k = task / 36, vecs = block_vecs(job, k), width = vecs * LANES;
+    int64_t channels = job->c->sc, calls = ceil_div(channels, tile_rows(vecs));
+    const elem *v = job->v + e * b->v_plane, *w = job->w + e * b->w_plane + k * b->w_block;
+    elem *sum = job->sum + e * b->s_plane + k * b->s_block;
+    for (int64_t t = 0; t < job->tiles; t += CHUNK)
+        for (int64_t i = 0, c = 0, rows; i < calls; i++, c += rows) {
+            rows = vecs == TILE_VECS ? channels * (i + 1) / calls - c : tile_rows(vecs);
+            NAME(winograd_product)(vecs, rows)(min64(CHUNK, job->tiles - t), v + t * b->v_row + c, 1, b->v_row, w + t * width,
+                                               sum + c * width, job->first + t > 0);
+        }
+}
+
+/* ---- sums -> dweight, LANES input channels of one block of output channels ---- */
+
+INLINE void transform_sums(const elem *m, int64_t plane, elem *to) {
+    vec half[3][6];
+#pragma GCC unroll 6
+    for (int j = 0; j < 6; j++) {
+        vec column[6], out[3];
+#pragma GCC unroll 6
+        for (int i = 0; i < 6; i++) column[i] = vec_load(m + (6 * i + j) * plane);
+        winograd_weight_gradient(column, out);
+        for (int i = 0; i < 3; i++) half[i][j] = out[i];
+    }
+    for (int i = 0; i < 3; i++) {
+        vec out[3];
+        winograd_weight_gradient(half[i], out);
+        for (int j = 0; j < 3; j++) vec_store(to + (3 * i + j) * LANES, out[j]);
+    }
+}
+
+/* taps[channel][tap][lane] -> dweight */
+static void store_taps(const struct correlation *c, const elem *taps, int64_t channels, int64_t lanes, elem *to) {
+    int64_t run = 9 * channels;
+    int whole_runs = c->w_w == 1 && c->w_h == 3 && c->w_sc == 9 && lanes == LANES && run % LANES == 0;
+    if (whole_runs) {
+        for (int64_t i = 0; i < run; i += LANES) {
+            vec row[LANES];
+#pragma GCC unroll 16
+            for (int l = 0; l < LANES; l++) row[l] = vec_load(taps + (i + l) * LANES);
+            vec_transpose(row);
+#pragma GCC unroll 16
+            for (int l = 0; l < LANES; l++) vec_store(to + l * c->w_dc + i, row[l]);
+        }
+        return;
+    }
+    for (int64_t l = 0; l < lanes; l++)
+        for (int64_t i = 0; i < run; i++)
+            to[l * c->w_dc + i / 9 * c->w_sc + i % 9 / 3 * c->w_h + i % 3 * c->w_w] = taps[i * LANES + l];
+}
+
+static void finish_task(void *context, int64_t task, int64_t worker) {
+    const struct job *job = context;
+    const struct correlation *c = job->c;
+    const struct blocking *b = &job->b;
+    int64_t pieces = ceil_div(c->sc, LANES), k = task / pieces, c0 = task % pieces * LANES;
+    int64_t channels = min64(LANES, c->sc - c0), lanes = block_lanes(job, k), vecs = block_vecs(job, k);
+    elem *taps = job->scratch[worker];
+    for (int64_t v = 0; v < vecs; v++) {
+        for (int64_t i = 0; i < channels; i++)
+            transform_sums(job->sum + k * b->s_block + ((c0 + i) * vecs + v) * LANES, b->s_plane, taps + 9 * i * LANES);
+        int64_t channel = k * b->width + v * LANES;
+        store_taps(c, taps, channels, min64(LANES, lanes - v * LANES),
+                   job->dweight + job->group * c->w_group + channel * c->w_dc + c0 * c->w_sc);
+    }
+}
+
+void NAME(winograd_weight)(const struct correlation *c, const elem *x, const elem *dy, elem *dweight, void *workspace) {
+    struct job job = {.c = c, .b = block_up(c), .dweight = dweight + c->weight_offset};
+    const struct blocking *b = &job.b;
+    job.x = (struct winograd_planes){.tiles_h = b->tiles_h, .tiles_w = b->tiles_w, .sh = c->sh, .sw = c->sw,
+                                     .first_h = c->first_h, .first_w = c->first_w, .origin = x,
+                                     .end = winograd_end(x, c->n, c->g * c->sc, c->sh, c->sw, c->s_stride)};
+    job.dy = (struct winograd_planes){.tiles_h = b->tiles_h, .tiles_w = b->tiles_w, .sh = c->dh, .sw = c->dw, .origin = dy,
+                                      .end = winograd_end(dy, c->n, c->g * c->dc, c->dh, c->dw, c->d_stride)};
+    memcpy(job.x.stride, c->s_stride, sizeof c->s_stride);
+    memcpy(job.dy.stride, c->d_stride, sizeof c->d_stride);
+    struct arena arena = {.base = workspace};
+    carve(&job, &arena);
+    if (b->total == 0) memset(job.sum, 0, (size_t)(36 * b->s_plane) * sizeof(elem));
+    for (job.group = 0; job.group < c->g; job.group++) {
+        for (job.first = 0; job.first < b->total; job.first += b->batch) {
+            job.tiles = min64(b->batch, b->total - job.first);
+            engine_parallel(c->threads, ceil_div(job.tiles, TILES_PER_TASK) * (1 + b->k_blocks), transform_task, &job);
+            engine_parallel(c->threads, 36 * b->k_blocks, multiply_task, &job);
+        }
+        engine_parallel(c->threads, b->k_blocks * ceil_div(c->sc, LANES), finish_task, &job);
+    }
+}
