@@ -8,9 +8,11 @@ from .vectors import (
     floor_of,
     get,
     lanes,
+    load_as,
     move,
     put,
     same_dtype,
+    store,
     transpose,
     zeros,
 )
@@ -28,9 +30,15 @@ def copy(target, source, step, count):
     """``count`` numbers, ``step`` apart, to contiguous memory of another or the same dtype."""
     if step == 1 and same_dtype(target, source):
         copy_same(target, source, count)
-    else:
-        for i in range(count):
-            put(target, i, get(source, i * step))
+        return
+    done = 0
+    if step == 1:
+        size = lanes(target)
+        done = count // size * size
+        for i in range(0, done, size):
+            store(move(target, i), load_as(target, move(source, i)))
+    for i in range(done, count):
+        put(target, i, get(source, i * step))
 
 
 @inline

@@ -368,8 +368,7 @@ def floor_of(typingctx, like, cut):
 
     def codegen(context, builder, sig, args):
         vector = context.get_value_type(result)
-        is_int = isinstance(like.dtype, types.Integer)
-        lowest = -(1 << (like.dtype.bitwidth - 1)) if is_int else float("-inf")
+        lowest = like.dtype.minval if isinstance(like.dtype, types.Integer) else float("-inf")
         return builder.select(args[1], ir.Constant(vector, None),
                               ir.Constant(vector, [lowest] * result.lanes))
 
@@ -479,6 +478,28 @@ def equal(typingctx, a, b):
         return builder.icmp_unsigned("==", *args)
 
     return VectorType(types.boolean, a.lanes)(a, a), codegen
+
+
+@intrinsic
+def is_zero(typingctx, a):
+    """Mask of the lanes of floats that are 0."""
+    def codegen(context, builder, sig, args):
+        return builder.fcmp_ordered("==", args[0], ir.Constant(args[0].type, None))
+
+    return VectorType(types.boolean, a.lanes)(a), codegen
+
+
+@intrinsic
+def sign(typingctx, a):
+    """-1, 0 or 1 per lane of floats; NaN stays NaN."""
+    def codegen(context, builder, sig, args):
+        vector = args[0].type
+        zero = ir.Constant(vector, None)
+        minus, plus = (ir.Constant(vector, [float(one)] * a.lanes) for one in (-1, 1))
+        result = builder.select(builder.fcmp_ordered("<", args[0], zero), minus, args[0])
+        return builder.select(builder.fcmp_ordered(">", args[0], zero), plus, result)
+
+    return a(a), codegen
 
 
 @intrinsic
