@@ -1,11 +1,13 @@
 """2-D convolution, all three directions, against the loop nests of naive.py on every variant."""
 
+from dataclasses import replace
+
 import ml_dtypes
 import naive
 import numpy as np
 import pytest
 import variants
-from arrays import blank, laid_out, numbers, wrote_outside
+from arrays import OUTPUT_VIEWS, blank, laid_out, numbers, wrote_outside
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from strategies import ConvCase, conv2d_cases, seeds
@@ -270,6 +272,35 @@ def test_backward_is_its_three_parts(case):
     only = engine.conv2d_backward(dy, x, weight, wrt=("weight",), **case.geometry)
     assert only.dx is None and only.dbias is None
     assert_equal(only.dweight, grads.dweight)
+
+
+@pytest.mark.parametrize("variant", variants.params(OP))
+@given(case=conv2d_cases())
+@settings(max_examples=40)
+def test_plan_is_the_same_convolution(variant, case):
+    """For any x of its shape, in any memory, and though the weight it was given changes later."""
+    p = case.problem
+    weight, bias = case.array("weight", p.weight_shape).astype(p.dtype), case.bias
+    given = {**case.geometry, **variant.options, "activation": p.activation}
+    with variants.level(variant):
+        if variants.refusal(variant, OP, p, "forward"):
+            variants.counts[variants.REFUSED] += 1
+            return
+        plan = engine.plan_conv2d(p.x_shape, weight, bias, **given)
+        assert plan.y_shape == p.y_shape and plan.dtype == p.dtype
+        kept = weight.copy()
+        weight[...] = 1
+        for view in ("nchw", "nhwc", "nchw", "step", "broadcast", "unaligned"):
+            x = replace(case, views=(view,) * 4).array("x", p.x_shape, other=len(view))
+            with variants.counted(variant, case):
+                y = plan(x)
+                variants.assert_ran(variant, OP, "forward")
+                truth = engine.conv2d(x, kept, bias, **given)
+                assert y.tobytes() == truth.tobytes() and y.strides == truth.strides
+                out = blank(p.y_shape, p.dtype, view if view in OUTPUT_VIEWS else "offset",
+                            case.rng)
+                assert plan(x, out=out) is out and out.tobytes() == truth.tobytes()
+                assert not wrote_outside(out)
 
 
 # ---- values ------------------------------------------------------------------------------------
