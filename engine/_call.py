@@ -25,8 +25,8 @@ class Call:
     padding_mode: str = "constant"
     activation: str | None = None  # conv: what is left to apply after the kernel
     plans: dict = field(default_factory=dict)  # by direction
-    prepared: Callable | None = None  # the kernel, set up for arrays with these very strides
-    prepared_for: tuple[int, ...] | None = None  # strides of the output
+    again: Callable | None = None  # the shortest way to repeat the call, where there is one
+    y_strides: tuple[int, ...] | None = None  # of the outputs it makes
 
     def to_kernel(self, array: np.ndarray) -> np.ndarray:
         """x, y, dy as (n, c, h, w), of a dtype and alignment that kernels can read."""

@@ -14,7 +14,9 @@ import mmap
 import os
 import sys
 import threading
-from functools import cache
+from collections.abc import Callable
+from functools import cache, partial
+from math import prod
 
 import numpy as np
 
@@ -36,6 +38,13 @@ def empty_output(shape: tuple[int, int, int, int], dtype: np.dtype, order: str) 
     if order == "nhwc":
         return buffer.reshape(n, h, w, c).transpose(0, 3, 1, 2)
     return buffer.reshape(shape)
+
+
+def output_maker(shape: tuple[int, int, int, int], dtype: np.dtype, order: str) -> Callable:
+    """What makes such an output again and again."""
+    if prod(shape) * dtype.itemsize < POOLED and order == "nchw":
+        return partial(np.empty, shape, dtype)
+    return partial(empty_output, shape, dtype, order)
 
 
 def workspace(nbytes: int) -> np.ndarray:

@@ -56,12 +56,12 @@ class Plan:
         self.kernel(*arrays)
         _last.plan = self
 
-    def prepare(self, *arrays) -> Callable | None:
-        """A faster way to run it on arrays with the strides of these, if the kernel has one."""
+    def prepare(self, *arrays) -> Callable:
+        """The fastest way to run it on arrays with the strides of these."""
         hook = getattr(self.module, f"prepare_{self.direction}", None)
         prepared = hook and hook(self.problem, self.algorithm, *arrays)
         if prepared is None:
-            return None
+            return self
         kernel = self.reported(prepared)
 
         def run(*arrays):
@@ -179,36 +179,19 @@ def of(call, direction: str) -> Plan | Callable:
     return plan
 
 
-def prepared(call, direction: str, *arrays) -> Callable:
-    """What runs this call again fastest on arrays with the strides of these, the last the output.
-
-    The inputs of a call always have the same strides; only `out` may come with others.
-    """
-    strides = arrays[-1].strides
-    if call.prepared is None:
-        plan = of(call, direction)
-        call.prepared = plan.prepare(*arrays) or plan
-        call.prepared_for = strides
-    elif call.prepared_for != strides:
-        return of(call, direction)
-    return call.prepared
-
-
 def packed(call, weight) -> Callable | None:
-    """What runs this forward with its weight packed beforehand, if the kernel can do that.
-
-    It takes x, bias and y.
-    """
+    """What runs this forward with its weight packed beforehand, if the kernel can do that."""
     plan = of(call, "forward")
     pack = getattr(getattr(plan, "module", None), "pack_weight", None)
     held = pack and pack(plan.problem, plan.algorithm, weight)
     if held is None:
         return None
-    kernel = plan.reported(lambda x, bias, y: plan.module.forward_packed(
-        plan.problem, plan.algorithm, x, held, bias, y))
+    forward = plan.module.forward_packed
+    kernel = plan.reported(lambda x, _, bias, y: forward(plan.problem, plan.algorithm, x, held,
+                                                         bias, y))
 
-    def run(x, bias, y):
-        kernel(x, bias, y)
+    def run(*arrays):
+        kernel(*arrays)
         _last.plan = plan
 
     return run
