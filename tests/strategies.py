@@ -147,11 +147,11 @@ def _channels(draw):
 
 
 @st.composite
-def _axis(draw, kernels, room):
+def _axis(draw, kernels, room, plain):
     """(size, out, kernel, stride, before, after, dilation), the output at most `room` long."""
     kernel = draw(st.sampled_from(kernels))
-    stride = draw(st.sampled_from((1, 1, 1, 2, 2, 3, 4)))
-    dilation = draw(st.sampled_from((1, 1, 1, 2, 3))) if kernel > 1 else 1
+    stride = 1 if plain else draw(st.sampled_from((1, 1, 1, 2, 2, 3, 4)))
+    dilation = 1 if plain or kernel == 1 else draw(st.sampled_from((1, 1, 1, 2, 3)))
     span = dilation * (kernel - 1) + 1
     wanted = draw(st.sampled_from([width for width in WIDTHS if width <= max(1, room)]))
     before, after = (draw(st.sampled_from((0, 0, kernel // 2, span - 1, span, span + 1)))
@@ -163,13 +163,15 @@ def _axis(draw, kernels, room):
 
 
 @st.composite
-def conv2d_cases(draw, dtypes=DTYPES):
+def conv2d_cases(draw, dtypes=DTYPES, only_3x3=False):
+    """Any problem; or one with a 3x3 kernel, no stride and no dilation."""
     g, ic, oc = draw(_channels())
     n = draw(st.sampled_from((1, 1, 2, 3, 5, 0)))
     room = max(1, MAX_MACS // max(1, n * oc * (ic // g)))
     kernels = (1, 2, 3, 3, 3, 4, 5, 7, 11) if room >= 500 else (1, 2, 3, 3, 3)
-    ih, oh, kh, sh, pt, pb, dh = draw(_axis(kernels, min(9, room // 9)))
-    iw, ow, kw, sw, pl, pr, dw = draw(_axis(kernels, min(65, room // (oh * kh * 3))))
+    kernels = (3,) if only_3x3 else kernels
+    ih, oh, kh, sh, pt, pb, dh = draw(_axis(kernels, min(18, room // 9), only_3x3))
+    iw, ow, kw, sw, pl, pr, dw = draw(_axis(kernels, min(65, room // (oh * kh * 3)), only_3x3))
     problem = Conv2dProblem(
         n=n, g=g, ic=ic, ih=ih, iw=iw, oc=oc, oh=oh, ow=ow, kh=kh, kw=kw, stride_h=sh,
         stride_w=sw, pad_t=pt, pad_b=_touched(ih, pt, kh, sh, dh, oh), pad_l=pl,
