@@ -3,12 +3,12 @@
 Every lane of a vector is a channel, and every tap of every window is one load: so any stride,
 dilation, padding, ceil-mode or adaptive window runs alike.  Channels-last images are read and
 written in place; of others, a strip of as many planes as a vector has lanes is transposed into a
-buffer and the result back, in registers.
+buffer and the result back.
 
 Along each axis a table of *spans* says, for each output index, the first real input index its
-window sees, how many it sees, and what an average is divided by.  One task is one strip of one
-vector of channels; each element of dx is summed within a single task, in the order of dy, so bits
-do not depend on the number of threads.
+window sees, how many it sees, and what an average is divided by.  One task is one strip, of all
+channels or of one vector of them; each element of dx is summed within a single task, in the
+order of dy, so bits do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -35,6 +35,7 @@ from .numba_support.vectors import (
     lanes,
     lanes_of,
     load,
+    load_positions,
     move,
     multiply,
     put,
@@ -42,6 +43,7 @@ from .numba_support.vectors import (
     select,
     sign,
     splat_as,
+    splat_position,
     square_root,
     store,
     zeros,
@@ -69,10 +71,11 @@ def forward(problem, x, y, indices) -> None:
 
         def work(first, last):
             extremes(first, last, x, y, where, indices is not None, *t.common, t.flip_mask,
-                     *t.buffers("x", "y", "places"))
+                     *t.buffers("x", "y", "places", "taps"))
     else:
         def work(first, last):
-            sums(first, last, x, y, *t.common, t.norm, t.p, *t.buffers("x", "y", "spare"))
+            sums(first, last, x, y, *t.common, t.norm, t.p, *t.buffers("x", "y", "taps",
+                                                                          "spare"))
 
     threads.run(problem.n * t.strips * t.blocks, work, _threads_for(problem))
 
@@ -86,13 +89,14 @@ def backward(problem, dy, x, indices, dx) -> None:
 
         def work(first, last):
             extremes_backward(first, last, dy, x, where, indices is not None, dx, *t.common,
-                              t.flip_mask, *t.buffers("x", "y", "places", "dx"))
+                              t.flip_mask, *t.buffers("x", "y", "places", "dx",
+                                          "taps"))
     else:
         x = dy if x is None else x
 
         def work(first, last):
             sums_backward(first, last, dy, x, dx, *t.common, t.norm, t.p,
-                          *t.buffers("x", "y", "dx", "spare"))
+                          *t.buffers("x", "y", "dx", "taps", "spare"))
 
     threads.run(problem.n * t.strips * t.blocks, work, _threads_for(problem))
 
@@ -117,7 +121,7 @@ class _Tables(NamedTuple):
 
     common: tuple  # arguments that all kernels take
     strips: int
-    blocks: int  # vectors of channels
+    blocks: int  # vectors of channels; 1 stands for all channels, of a channels-last image
     flip_mask: int  # bits that turn a minimum into a maximum
     norm: int
     p: float
@@ -126,9 +130,8 @@ class _Tables(NamedTuple):
 
     def buffers(self, *names):
         """This thread's scratch."""
-        places = np.dtype(f"i{self.compute.itemsize}")
-        return [threads.scratch(name, self.sizes[name], places if name == "places"
-                                else self.compute) for name in names]
+        return [threads.scratch(name, self.sizes[name], np.dtype(np.int64)
+                                if name in ("places", "taps") else self.compute) for name in names]
 
 
 @functools.lru_cache(256)
@@ -136,9 +139,8 @@ def _tables(problem) -> _Tables:
     p = problem
     rows, cols = _spans(p)
     compute = p.acc_dtype
-    size = lanes_of(compute)
-    blocks = -(-p.c // size)
-    channels_last = p.order == "nhwc"
+    size, channels_last = lanes_of(compute), p.order == "nhwc"
+    blocks = 1 if channels_last else -(-p.c // size)
     row_bytes = p.iw * compute.itemsize * (p.c if channels_last else size)
     height = max(1, _STRIP_BYTES // row_bytes)
     strips = _strips(rows, p.dil_h, p.ih, -(-p.ih // -(-p.ih // height)))
@@ -146,11 +148,12 @@ def _tables(problem) -> _Tables:
                                for a, b in ((STRIP_Y0, STRIP_Y1), (STRIP_X0, STRIP_X1),
                                             (STRIP_DX0, STRIP_DX1)))
     return _Tables(
-        common=(rows, cols, p.dil_h, p.dil_w, strips, blocks, channels_last),
+        common=(rows, cols, p.dil_h, p.dil_w, strips, blocks),
         strips=len(strips), blocks=blocks, flip_mask=_flip_mask(p), norm=_norm(p), p=float(p.p),
         compute=compute,
         sizes={"x": x_rows * p.iw * size, "dx": dx_rows * p.iw * size,
-               "y": y_rows * p.ow * size, "places": y_rows * p.ow * size, "spare": size})
+               "y": y_rows * p.ow * size, "places": y_rows * p.ow * size, "spare": size,
+               "taps": 4 * int(rows[:, 1].max() * cols[:, 1].max())})
 
 
 def _strips(rows, dilation, size, height):
@@ -218,175 +221,247 @@ def _norm(problem) -> int:
 
 # ---------------------------------------------------------------- max and min
 
-@kernel(writes="y indices x_buffer y_buffer place_buffer")
+@kernel(writes="y indices x_buffer y_buffer place_buffer taps")
 def extremes(first, last, x, y, indices, has_indices, rows, cols, dil_h, dil_w, strips, blocks,
-             channels_last, flip_mask, x_buffer, y_buffer, place_buffer):
+             flip_mask, x_buffer, y_buffer, place_buffer, taps):
     size, width = lanes(x_buffer), x.shape[3]
+    offsets, positions = at(taps, 0), at(taps, len(taps) // 4)
     for task in range(first, last):
-        image, strip, channel0 = decode(task, len(strips), blocks, channels_last, size)
-        some = min(size, x.shape[1] - channel0)
+        image, strip, channel, channels = decode(task, len(strips), blocks, x.shape[1], size)
         i0, i1 = strips[strip, STRIP_OWN], strips[strip, STRIP_Y1]
-        if i0 == i1:
-            continue
-        x0 = strips[strip, STRIP_OWN_X0]
-        source, row_step, col_step = read(x, image, channel0, some, x0, strips[strip, STRIP_X1],
-                                          x_buffer)
-        target, y_row, y_col = room(y, image, channel0, some, i0, y_buffer)
-        place_at, place_row, place_col = at(place_buffer, 0), 0, 0
-        if has_indices:
-            place_at, place_row, place_col = room(indices, image, channel0, some, i0, place_buffer)
-        for i in range(i0, i1):
-            for j in range(len(cols)):
-                best, place = winner(source, row_step, col_step, x0, rows, cols, i, j, dil_h,
-                                     dil_w, width, flip_mask, place_at)
-                store(move(target, (i - i0) * y_row + j * y_col), flip(best, flip_mask))
-                if has_indices:
-                    store(move(place_at, (i - i0) * place_row + j * place_col), place)
-        write(y, image, channel0, some, i0, i1, y_buffer)
-        if has_indices:
-            write(indices, image, channel0, some, i0, i1, place_buffer)
+        x0, x1 = strips[strip, STRIP_OWN_X0], strips[strip, STRIP_X1]
+        while channel < channels and i0 < i1:
+            some = channels - channel
+            if not (direct(x, x_buffer) and direct(y, y_buffer)
+                    and (not has_indices or direct(indices, place_buffer))):
+                some = min(some, size)
+            elif some > size:
+                some -= some % size
+            source, x_row, x_col = read(x, image, channel, some, x0, x1, x_buffer, size)
+            target, y_row, y_col = room(y, image, channel, some, i0, y_buffer, size)
+            places, place_row, place_col = at(place_buffer, 0), 0, 0
+            if has_indices:
+                places, place_row, place_col = room(indices, image, channel, some, i0,
+                                                    place_buffer, size)
+            high, wide = 0, 0
+            for i in range(i0, i1):
+                for j in range(len(cols)):
+                    if high != rows[i, 1] or wide != cols[j, 1]:
+                        high, wide = rows[i, 1], cols[j, 1]
+                        tabulate(offsets, positions, 0, high, wide, dil_h, dil_w, x_row, x_col,
+                                 width)
+                    window = move(source, (rows[i, 0] - x0) * x_row + cols[j, 0] * x_col)
+                    out = move(target, (i - i0) * y_row + j * y_col)
+                    place_out = move(places, (i - i0) * place_row + j * place_col)
+                    corner = rows[i, 0] * width + cols[j, 0]
+                    for c in range(0, some, size):
+                        if has_indices:
+                            best, place = winner(move(window, c), high * wide, offsets, positions,
+                                                 corner, flip_mask)
+                            store(move(place_out, c), place)
+                        else:
+                            best = extreme(move(window, c), high * wide, offsets, flip_mask)
+                        store(move(out, c), flip(best, flip_mask))
+            write(y, image, channel, some, i0, i1, y_buffer, size)
+            if has_indices:
+                write(indices, image, channel, some, i0, i1, place_buffer, size)
+            channel += some
 
 
-@kernel(writes="dx x_buffer y_buffer place_buffer dx_buffer")
+@kernel(writes="dx x_buffer y_buffer place_buffer dx_buffer taps")
 def extremes_backward(first, last, dy, x, indices, has_indices, dx, rows, cols, dil_h, dil_w,
-                      strips, blocks, channels_last, flip_mask, x_buffer, y_buffer,
-                      place_buffer, dx_buffer):
+                      strips, blocks, flip_mask, x_buffer, y_buffer, place_buffer, dx_buffer,
+                      taps):
     size, width = lanes(dx_buffer), dx.shape[3]
+    part = len(taps) // 4
+    offsets, positions = at(taps, 0), at(taps, part)  # where values and gradients are, in dx
+    x_offsets, x_positions = at(taps, 2 * part), at(taps, 3 * part)  # the same in x
     for task in range(first, last):
-        image, strip, channel0 = decode(task, len(strips), blocks, channels_last, size)
-        some = min(size, dx.shape[1] - channel0)
+        image, strip, channel, channels = decode(task, len(strips), blocks, dx.shape[1], size)
         i0, i1 = strips[strip, STRIP_Y0], strips[strip, STRIP_Y1]
-        x0, h0, h1 = strips[strip, STRIP_X0], strips[strip, STRIP_DX0], strips[strip, STRIP_DX1]
-        source, row_step, col_step = at_as(at(x_buffer, 0), x_buffer, 0), 0, 0
-        place_at, place_row, place_col = at(place_buffer, 0), 0, 0
-        if has_indices:
-            place_at, place_row, place_col = read(indices, image, channel0, some, i0, i1,
-                                                  place_buffer)
-        else:
-            source, row_step, col_step = read(x, image, channel0, some, x0,
-                                              strips[strip, STRIP_X1], x_buffer)
-        gradient, y_row, y_col = read(dy, image, channel0, some, i0, i1, y_buffer)
-        target, dx_row, dx_col = room(dx, image, channel0, some, h0, dx_buffer)
-        clear(target, dx_row, dx_col, h1 - h0, width)
-        for i in range(i0, i1):
-            for j in range(len(cols)):
-                if has_indices:
-                    place = load(move(place_at, (i - i0) * place_row + j * place_col))
-                else:
-                    place = winner(source, row_step, col_step, x0, rows, cols, i, j, dil_h, dil_w,
-                                   width, flip_mask, place_at)[1]
-                share = load(move(gradient, (i - i0) * y_row + j * y_col))
-                for r in range(rows[i, 1]):
-                    h = rows[i, 0] + r * dil_h
-                    if h0 <= h < h1:
-                        for s in range(cols[j, 1]):
-                            w = cols[j, 0] + s * dil_w
-                            here = move(target, (h - h0) * dx_row + w * dx_col)
-                            mine = equal(place, splat_as(place_at, h * width + w))
-                            more = select(mine, share, zeros(here))
-                            store(here, add(load(here), more))
-        write(dx, image, channel0, some, h0, h1, dx_buffer)
+        x0, x1 = strips[strip, STRIP_X0], strips[strip, STRIP_X1]
+        h0, h1 = strips[strip, STRIP_DX0], strips[strip, STRIP_DX1]
+        while channel < channels:
+            some = channels - channel
+            if not (direct(dx, dx_buffer) and direct(dy, y_buffer)
+                    and (direct(indices, place_buffer) if has_indices else direct(x, x_buffer))):
+                some = min(some, size)
+            elif some > size:
+                some -= some % size
+            source, x_row, x_col = at(x_buffer, 0), 0, 0
+            places, place_row, place_col = at(place_buffer, 0), 0, 0
+            if has_indices:
+                places, place_row, place_col = read(indices, image, channel, some, i0, i1,
+                                                    place_buffer, size)
+            else:
+                source, x_row, x_col = read(x, image, channel, some, x0, x1, x_buffer, size)
+            gradient, y_row, y_col = read(dy, image, channel, some, i0, i1, y_buffer, size)
+            target, dx_row, dx_col = room(dx, image, channel, some, h0, dx_buffer, size)
+            clear(target, dx_row, dx_col, h1 - h0, width, some)
+            for i in range(i0, i1):
+                r0, r1 = inside(rows, i, dil_h, h0, h1)
+                wide = 0
+                for j in range(len(cols)):
+                    if wide != cols[j, 1]:
+                        wide = cols[j, 1]
+                        tabulate(offsets, positions, r0, r1, wide, dil_h, dil_w, dx_row, dx_col,
+                                 width)
+                        tabulate(x_offsets, x_positions, 0, rows[i, 1], wide, dil_h, dil_w, x_row,
+                                 x_col, width)
+                    window = move(source, (rows[i, 0] - x0) * x_row + cols[j, 0] * x_col)
+                    place_at = move(places, (i - i0) * place_row + j * place_col)
+                    share_at = move(gradient, (i - i0) * y_row + j * y_col)
+                    out = move(target, (rows[i, 0] - h0) * dx_row + cols[j, 0] * dx_col)
+                    corner = rows[i, 0] * width + cols[j, 0]
+                    for c in range(0, some, size):
+                        if has_indices:
+                            place = load_positions(target, move(place_at, c))
+                        else:
+                            place = winner(move(window, c), rows[i, 1] * wide, x_offsets,
+                                           x_positions, corner, flip_mask)[1]
+                        share = load(move(share_at, c))
+                        for tap in range((r1 - r0) * wide):
+                            here = move(out, get(offsets, tap) + c)
+                            mine = equal(place, splat_position(target, corner
+                                                               + get(positions, tap)))
+                            store(here, add(load(here), select(mine, share, zeros(here))))
+            write(dx, image, channel, some, h0, h1, dx_buffer, size)
+            channel += some
 
 
 @inline
-def winner(source, row_step, col_step, x0, rows, cols, i, j, dil_h, dil_w, width, flip_mask,
-           place_at):
+def extreme(window, count, offsets, flip_mask):
+    """The (flipped) extremes of one window: NaN above all."""
+    best = flip(load(move(window, get(offsets, 0))), flip_mask)
+    for tap in range(1, count):
+        value = flip(load(move(window, get(offsets, tap))), flip_mask)
+        best = select(beats(value, best), value, best)
+    return best
+
+
+@inline
+def winner(window, count, offsets, positions, corner, flip_mask):
     """The (flipped) extremes of one window and their positions: first of equals, NaN above all."""
-    h, w = rows[i, 0], cols[j, 0]
-    best = flip(load(move(source, (h - x0) * row_step + w * col_step)), flip_mask)
-    place = splat_as(place_at, h * width + w)
-    for r in range(rows[i, 1]):
-        h = rows[i, 0] + r * dil_h
-        for s in range(cols[j, 1]):
-            w = cols[j, 0] + s * dil_w
-            value = flip(load(move(source, (h - x0) * row_step + w * col_step)), flip_mask)
-            better = beats(value, best)
-            best = select(better, value, best)
-            place = select(better, splat_as(place_at, h * width + w), place)
-    return best, place
+    best = flip(load(move(window, get(offsets, 0))), flip_mask)
+    place = splat_position(window, get(positions, 0))
+    for tap in range(1, count):
+        value = flip(load(move(window, get(offsets, tap))), flip_mask)
+        better = beats(value, best)
+        best = select(better, value, best)
+        place = select(better, splat_position(window, get(positions, tap)), place)
+    return best, add(place, splat_position(window, corner))
 
 
 # ---------------------------------------------------------------- averages and norms
 
-@kernel(writes="y x_buffer y_buffer spare")
-def sums(first, last, x, y, rows, cols, dil_h, dil_w, strips, blocks, channels_last, norm, p,
-         x_buffer, y_buffer, spare):
-    size = lanes(x_buffer)
+@kernel(writes="y x_buffer y_buffer taps spare")
+def sums(first, last, x, y, rows, cols, dil_h, dil_w, strips, blocks, norm, p, x_buffer,
+         y_buffer, taps, spare):
+    size, width = lanes(x_buffer), x.shape[3]
+    offsets, positions = at(taps, 0), at(taps, len(taps) // 4)
     for task in range(first, last):
-        image, strip, channel0 = decode(task, len(strips), blocks, channels_last, size)
-        some = min(size, x.shape[1] - channel0)
+        image, strip, channel, channels = decode(task, len(strips), blocks, x.shape[1], size)
         i0, i1 = strips[strip, STRIP_OWN], strips[strip, STRIP_Y1]
-        if i0 == i1:
-            continue
-        x0 = strips[strip, STRIP_OWN_X0]
-        source, row_step, col_step = read(x, image, channel0, some, x0, strips[strip, STRIP_X1],
-                                          x_buffer)
-        target, y_row, y_col = room(y, image, channel0, some, i0, y_buffer)
-        for i in range(i0, i1):
-            for j in range(len(cols)):
-                value = window_sum(source, row_step, col_step, x0, rows, cols, i, j, dil_h, dil_w,
-                                   norm, p, spare)
-                store(move(target, (i - i0) * y_row + j * y_col), value)
-        write(y, image, channel0, some, i0, i1, y_buffer)
+        x0, x1 = strips[strip, STRIP_OWN_X0], strips[strip, STRIP_X1]
+        while channel < channels and i0 < i1:
+            some = channels - channel
+            if not (direct(x, x_buffer) and direct(y, y_buffer)):
+                some = min(some, size)
+            elif some > size:
+                some -= some % size
+            source, x_row, x_col = read(x, image, channel, some, x0, x1, x_buffer, size)
+            target, y_row, y_col = room(y, image, channel, some, i0, y_buffer, size)
+            high, wide = 0, 0
+            for i in range(i0, i1):
+                for j in range(len(cols)):
+                    if high != rows[i, 1] or wide != cols[j, 1]:
+                        high, wide = rows[i, 1], cols[j, 1]
+                        tabulate(offsets, positions, 0, high, wide, dil_h, dil_w, x_row, x_col,
+                                 width)
+                    window = move(source, (rows[i, 0] - x0) * x_row + cols[j, 0] * x_col)
+                    out = move(target, (i - i0) * y_row + j * y_col)
+                    divisor = splat_as(target, rows[i, 2] * cols[j, 2])
+                    for c in range(0, some, size):
+                        value = window_sum(move(window, c), high * wide, offsets, norm, p, spare)
+                        if norm == _MEAN:
+                            value = divide(value, divisor)
+                        store(move(out, c), value)
+            write(y, image, channel, some, i0, i1, y_buffer, size)
+            channel += some
 
 
-@kernel(writes="dx x_buffer y_buffer dx_buffer spare")
-def sums_backward(first, last, dy, x, dx, rows, cols, dil_h, dil_w, strips, blocks,
-                  channels_last, norm, p, x_buffer, y_buffer, dx_buffer, spare):
+@kernel(writes="dx x_buffer y_buffer dx_buffer taps spare")
+def sums_backward(first, last, dy, x, dx, rows, cols, dil_h, dil_w, strips, blocks, norm, p,
+                  x_buffer, y_buffer, dx_buffer, taps, spare):
     """The slope of a norm y by its x is sign(x) * (|x| / y)**(p-1), and 0 where y is 0."""
     size, width = lanes(dx_buffer), dx.shape[3]
+    part = len(taps) // 4
+    offsets, positions = at(taps, 0), at(taps, part)  # of the gradients in dx
+    x_offsets, x_positions = at(taps, 2 * part), at(taps, 3 * part)  # of all values in x
     for task in range(first, last):
-        image, strip, channel0 = decode(task, len(strips), blocks, channels_last, size)
-        some = min(size, dx.shape[1] - channel0)
+        image, strip, channel, channels = decode(task, len(strips), blocks, dx.shape[1], size)
         i0, i1 = strips[strip, STRIP_Y0], strips[strip, STRIP_Y1]
-        x0, h0, h1 = strips[strip, STRIP_X0], strips[strip, STRIP_DX0], strips[strip, STRIP_DX1]
-        source, row_step, col_step = at_as(at(x_buffer, 0), x_buffer, 0), 0, 0
-        if norm != _MEAN:
-            source, row_step, col_step = read(x, image, channel0, some, x0,
-                                              strips[strip, STRIP_X1], x_buffer)
-        gradient, y_row, y_col = read(dy, image, channel0, some, i0, i1, y_buffer)
-        target, dx_row, dx_col = room(dx, image, channel0, some, h0, dx_buffer)
-        clear(target, dx_row, dx_col, h1 - h0, width)
-        for i in range(i0, i1):
-            for j in range(len(cols)):
-                share = load(move(gradient, (i - i0) * y_row + j * y_col))
-                length = share
-                if norm == _MEAN:
-                    share = divide(share, splat_as(target, rows[i, 2] * cols[j, 2]))
-                else:
-                    length = window_sum(source, row_step, col_step, x0, rows, cols, i, j, dil_h,
-                                        dil_w, norm, p, spare)
-                for r in range(rows[i, 1]):
-                    h = rows[i, 0] + r * dil_h
-                    if h0 <= h < h1:
-                        for s in range(cols[j, 1]):
-                            w = cols[j, 0] + s * dil_w
-                            here = move(target, (h - h0) * dx_row + w * dx_col)
-                            more = share
-                            if norm != _MEAN:
-                                value = load(move(source, (h - x0) * row_step + w * col_step))
-                                more = multiply(share, slope(value, length, norm, p, spare))
+        x0, x1 = strips[strip, STRIP_X0], strips[strip, STRIP_X1]
+        h0, h1 = strips[strip, STRIP_DX0], strips[strip, STRIP_DX1]
+        while channel < channels:
+            some = channels - channel
+            if not (direct(dx, dx_buffer) and direct(dy, y_buffer)
+                    and (norm == _MEAN or direct(x, x_buffer))):
+                some = min(some, size)
+            elif some > size:
+                some -= some % size
+            source, x_row, x_col = at(x_buffer, 0), 0, 0
+            if norm != _MEAN:
+                source, x_row, x_col = read(x, image, channel, some, x0, x1, x_buffer, size)
+            gradient, y_row, y_col = read(dy, image, channel, some, i0, i1, y_buffer, size)
+            target, dx_row, dx_col = room(dx, image, channel, some, h0, dx_buffer, size)
+            clear(target, dx_row, dx_col, h1 - h0, width, some)
+            for i in range(i0, i1):
+                r0, r1 = inside(rows, i, dil_h, h0, h1)
+                wide = 0
+                for j in range(len(cols)):
+                    if wide != cols[j, 1]:
+                        wide = cols[j, 1]
+                        tabulate(offsets, positions, r0, r1, wide, dil_h, dil_w, dx_row, dx_col,
+                                 width)
+                        tabulate(x_offsets, x_positions, 0, rows[i, 1], wide, dil_h, dil_w, x_row,
+                                 x_col, width)
+                    window = move(source, (rows[i, 0] - x0) * x_row + cols[j, 0] * x_col)
+                    share_at = move(gradient, (i - i0) * y_row + j * y_col)
+                    out = move(target, (rows[i, 0] - h0) * dx_row + cols[j, 0] * dx_col)
+                    divisor = splat_as(target, rows[i, 2] * cols[j, 2])
+                    for c in range(0, some, size):
+                        share = load(move(share_at, c))
+                        if norm == _MEAN:
+                            share = divide(share, divisor)
+                            for tap in range((r1 - r0) * wide):
+                                here = move(out, get(offsets, tap) + c)
+                                store(here, add(load(here), share))
+                            continue
+                        length = window_sum(move(window, c), rows[i, 1] * wide, x_offsets, norm, p,
+                                            spare)
+                        for tap in range((r1 - r0) * wide):
+                            here = move(out, get(offsets, tap) + c)
+                            value = load(move(window, get(x_offsets, r0 * wide + tap) + c))
+                            more = multiply(share, slope(value, length, norm, p, spare))
                             store(here, add(load(here), more))
-        write(dx, image, channel0, some, h0, h1, dx_buffer)
+            write(dx, image, channel, some, h0, h1, dx_buffer, size)
+            channel += some
 
 
 @inline
-def window_sum(source, row_step, col_step, x0, rows, cols, i, j, dil_h, dil_w, norm, p, spare):
-    """The mean or the norm of one window."""
-    total = zeros(source)
-    for r in range(rows[i, 1]):
-        row = move(source, (rows[i, 0] + r * dil_h - x0) * row_step)
-        for s in range(cols[j, 1]):
-            value = load(move(row, (cols[j, 0] + s * dil_w) * col_step))
-            if norm == _NORM1:
-                value = absolute(value)
-            elif norm == _NORM2:
-                value = multiply(value, value)
-            elif norm == _NORMP:
-                value = raised(absolute(value), p, spare)
-            total = add(total, value)
-    if norm == _MEAN:
-        return divide(total, splat_as(source, rows[i, 2] * cols[j, 2]))
+def window_sum(window, count, offsets, norm, p, spare):
+    """The sum (for means) or the norm of one window."""
+    total = zeros(window)
+    for tap in range(count):
+        value = load(move(window, get(offsets, tap)))
+        if norm == _NORM1:
+            value = absolute(value)
+        elif norm == _NORM2:
+            value = multiply(value, value)
+        elif norm == _NORMP:
+            value = raised(absolute(value), p, spare)
+        total = add(total, value)
     if norm == _NORM2:
         return square_root(total)
     if norm == _NORMP:
@@ -418,34 +493,62 @@ def raised(value, p, spare):
 # ---------------------------------------------------------------- strips
 
 @inline
-def decode(task, strips, blocks, channels_last, size):
-    """Image, strip and first channel of a task, in the order in which memory likes them."""
-    if channels_last:
-        return task // (blocks * strips), task // blocks % strips, task % blocks * size
-    return task // (blocks * strips), task % strips, task // strips % blocks * size
+def decode(task, strips, blocks, channels, size):
+    """Image, strip, first channel and the channel after the last of a task."""
+    image, strip, block = task // (strips * blocks), task % strips, task // strips % blocks
+    if blocks == 1:
+        return image, strip, 0, channels
+    return image, strip, block * size, min(channels, (block + 1) * size)
 
 
 @inline
-def in_place(array, some, buffer):
-    """Whether vectors can be read from and written to the array itself."""
-    return same_dtype(array, buffer) and element_steps(array)[1] == 1 and some == lanes(buffer)
+def direct(array, buffer):
+    """Whether whole vectors of channels can be read from and written to the array itself."""
+    return same_dtype(array, buffer) and element_steps(array)[1] == 1
 
 
 @inline
-def room(array, image, channel0, some, row0, buffer):
+def in_place(array, some, buffer, size):
+    return direct(array, buffer) and some >= size
+
+
+@inline
+def inside(rows, i, dilation, h0, h1):
+    """The range of taps of one window that fall on rows [h0, h1)."""
+    r0, r1 = 0, rows[i, 1]
+    while r0 < r1 and rows[i, 0] + r0 * dilation < h0:
+        r0 += 1
+    while r0 < r1 and rows[i, 0] + (r1 - 1) * dilation >= h1:
+        r1 -= 1
+    return r0, r1
+
+
+@inline
+def tabulate(offsets, positions, r0, r1, wide, dil_h, dil_w, row_step, col_step, width):
+    """Where the taps of a window are from its first, in memory and as positions in the plane."""
+    tap = 0
+    for r in range(r0, r1):
+        for s in range(wide):
+            put(offsets, tap, r * dil_h * row_step + s * dil_w * col_step)
+            put(positions, tap, r * dil_h * width + s * dil_w)
+            tap += 1
+
+
+@inline
+def room(array, image, channel0, some, row0, buffer, size):
     """Pointer to the pixels of a row of an array, or the buffer instead; row and column steps."""
     sn, sc, sh, sw = element_steps(array)
     pointer = at(buffer, 0)
-    if in_place(array, some, buffer):
+    if in_place(array, some, buffer, size):
         return at_as(pointer, array, image * sn + channel0 * sc + row0 * sh), sh, sw
-    return pointer, array.shape[3] * lanes(buffer), lanes(buffer)
+    return pointer, array.shape[3] * size, size
 
 
 @inline
-def read(array, image, channel0, some, row0, row1, buffer):
+def read(array, image, channel0, some, row0, row1, buffer, size):
     """``room`` for some rows, filled with what the array holds there."""
-    pointer, row_step, col_step = room(array, image, channel0, some, row0, buffer)
-    if not in_place(array, some, buffer) and row0 < row1:
+    pointer, row_step, col_step = room(array, image, channel0, some, row0, buffer, size)
+    if not in_place(array, some, buffer, size) and row0 < row1:
         sn, sc, sh, sw = element_steps(array)
         width = array.shape[3]
         flat = sh == width * sw
@@ -462,12 +565,12 @@ def read(array, image, channel0, some, row0, row1, buffer):
 
 
 @inline
-def write(array, image, channel0, some, row0, row1, buffer):
+def write(array, image, channel0, some, row0, row1, buffer, size):
     """Rows of an array from the buffer, unless they were written in place."""
-    if in_place(array, some, buffer) or row0 >= row1:
+    if in_place(array, some, buffer, size) or row0 >= row1:
         return
     sn, sc, sh, sw = element_steps(array)
-    width, size = array.shape[3], lanes(buffer)
+    width = array.shape[3]
     flat = sh == width * sw
     run = (row1 - row0) * width if flat else width
     for row in range(row0, row0 + 1 if flat else row1):
@@ -486,7 +589,8 @@ def write(array, image, channel0, some, row0, row1, buffer):
 
 
 @inline
-def clear(target, row_step, col_step, rows, cols):
+def clear(target, row_step, col_step, rows, cols, channels):
     for r in range(rows):
         for w in range(cols):
-            store(move(target, r * row_step + w * col_step), zeros(target))
+            for c in range(0, channels, lanes(target)):
+                store(move(target, r * row_step + w * col_step + c), zeros(target))

@@ -351,6 +351,32 @@ def splat_as(typingctx, like, number):
 
 
 @intrinsic
+def splat_position(typingctx, like, number):
+    """The integer in as many lanes, as wide, as a vector of ``like``'s dtype has."""
+    result = VectorType(types.Integer.from_bitwidth(like.dtype.bitwidth, True),
+                        vector_of(like.dtype).lanes)
+
+    def codegen(context, builder, sig, args):
+        number = context.cast(builder, args[1], types.intp, result.dtype)
+        return broadcast(builder, number, result.lanes)
+
+    return result(like, types.intp), codegen
+
+
+@intrinsic
+def load_positions(typingctx, like, pointer):
+    """A vector of the type of ``splat_position`` from 64-bit integers."""
+    result = VectorType(types.Integer.from_bitwidth(like.dtype.bitwidth, True),
+                        vector_of(like.dtype).lanes)
+
+    def codegen(context, builder, sig, args):
+        value = _load(context, builder, pointer.dtype, args[1], result.lanes)
+        return convert(builder, value, pointer.dtype, result.dtype)
+
+    return result(like, pointer), codegen
+
+
+@intrinsic
 def zeros(typingctx, like):
     """The vector of zeros of the dtype of the array or pointer ``like``."""
     result = vector_of(like.dtype)
