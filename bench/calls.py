@@ -7,6 +7,7 @@ import click
 from bench import machine, options
 from bench.cases import cases
 from bench.layers import load
+from bench.report import busy
 from bench.team import Contestant, Team
 
 WAYS = (("engine", "nchw"), ("engine", "plan"), ("engine", "plan out"), ("torch", "nchw"),
@@ -36,6 +37,7 @@ def calls(threads, layers, backend, rounds) -> None:
                            f"minimum over {rounds} rounds (and median of the medians)")
                 for contestant, outcome in team.race(case, rounds).items():
                     click.echo(_line(str(contestant), outcome))
+                click.echo("".join(busy([team.bystanders.share])))
 
 
 def _line(label: str, outcome) -> str:

@@ -84,7 +84,8 @@ def race_all(todo: list[Case], entrants: list[Contestant], rounds: int, backend:
         for _, group in groupby(todo, key=_table_of):
             table = Table([str(entrant) for entrant in entrants])
             for case in group:
-                log.records.append(record(case, peaks, team.race(case, rounds)))
+                outcomes = team.race(case, rounds)
+                log.records.append(record(case, peaks, outcomes, team.bystanders.share))
                 click.echo(table.row(log.records[-1]))
             click.echo(table.summary())
 

@@ -11,6 +11,7 @@ from statistics import median
 
 import click
 
+from bench.bystanders import TOLERABLE
 from bench.cases import CONV_OPS, Case
 from bench.peaks import Peaks
 from bench.peers import PEERS
@@ -51,11 +52,13 @@ def _key(record: dict) -> tuple:
     return record["layer"], record["op"], record["problem"], record["threads"]
 
 
-def record(case: Case, peaks: Peaks, outcomes: dict[Contestant, Outcome]) -> dict:
-    """One case as JSON holds it: times in seconds, the floor with them."""
+def record(case: Case, peaks: Peaks, outcomes: dict[Contestant, Outcome],
+           others: float | None) -> dict:
+    """One case as JSON holds it: times in seconds, and the share of the CPUs others used."""
     return {"layer": case.layer, "op": case.op, "problem": str(case.problem),
             "dtype": case.problem.dtype.name, "n": case.problem.n, "threads": peaks.threads,
             "flops": case.flops, "bytes": sum(case.traffic), "floor": peaks.floor(case),
+            "others": others,
             "results": {str(c): _result(o) for c, o in outcomes.items()}}
 
 
@@ -146,7 +149,8 @@ class Table:
             return []
         worst = max(ratios, key=ratios.get)
         return [f"noise, median over least time: geometric mean "
-                f"{geometric_mean(ratios.values()):.2f}, most {ratios[worst]:.2f} ({worst})"]
+                f"{geometric_mean(ratios.values()):.2f}, most {ratios[worst]:.2f} ({worst})",
+                *busy([r.get("others") for r in self.records])]
 
     def _own_columns(self) -> list[str]:
         return [label for label in self.labels if label.split()[0] not in self.pooled]
@@ -168,6 +172,14 @@ class Table:
                      *(f"{c[i]:>{TIME}}" for c in columns), *(f"{f[i]:>{FIGURE}}"[-FIGURE:]
                                                              for f in figures)]).rstrip()
             for i in (0, 1)]
+
+
+def busy(shares: list[float | None]) -> list[str]:
+    """A warning if others used the CPUs while we measured."""
+    known = [share for share in shares if share is not None]
+    share = sum(known) / len(known) if known else 0.0
+    return [f"*** BUSY MACHINE: others used {share:.0%} of the CPUs meanwhile; quote none of this"
+            ] if share > TOLERABLE else []
 
 
 def geometric_mean(values) -> float:

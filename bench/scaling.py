@@ -6,7 +6,7 @@ import click
 
 from bench import machine, options
 from bench.compare import select
-from bench.report import geometric_mean
+from bench.report import busy, geometric_mean
 from bench.team import Contestant, Team
 
 LARGE = 100e6  # FLOP; below it, waking a thread is part of the time
@@ -30,13 +30,14 @@ def scaling(ops, batch, threads, shapes, layers, dtype, backend, rounds) -> None
     one, many = (Contestant("engine", "nchw", count) for count in (1, max(threads)))
     if many.threads == 1:
         raise click.ClickException("one thread does not scale: --threads must name more")
-    gains = {}
+    gains, shares = {}, []
     click.echo(machine.headline())
     click.echo(f"{'layer':25}{'direction':17}{'N':>3}{'1 thread':>12}{many.threads:>6} threads"
                f"{'gain':>7}")
     with Team([one, many], backend) as team:
         for case in todo:
             outcomes = team.race(case, rounds)
+            shares.append(team.bystanders.share)
             name = f"{case.layer:25}{case.op:17}{case.problem.n:3}"
             if refusal := outcomes[one].refusal or outcomes[many].refusal:
                 click.echo(f"{name}  {refusal}"[:120])
@@ -50,3 +51,4 @@ def scaling(ops, batch, threads, shapes, layers, dtype, backend, rounds) -> None
     worst = min(gains, key=gains.get)
     click.echo(f"geometric mean {geometric_mean(gains.values()):.2f}, "
                f"least {gains[worst]:.2f} ({worst})")
+    click.echo("".join(busy(shares)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pickle
 import subprocess
@@ -13,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 
+from bench.bystanders import Bystanders
 from bench.cases import Case
 from bench.peers import PEERS
 
@@ -55,21 +57,26 @@ class Worker:
     def __init__(self, peer: str, threads: int, environment: dict[str, str]):
         self.peer = peer
         self.failures: set[str] = set()
-        module = PEERS[peer].module
+        self.command = [sys.executable, "-m", "bench.worker", PEERS[peer].module, str(threads)]
         settings = dict.fromkeys(THREAD_VARIABLES, str(threads))
-        settings.update(PEERS[peer].environment, **environment)
+        self.environment = {**os.environ, **settings, **PEERS[peer].environment, **environment}
+        self._start()
+
+    def _start(self) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "bench.worker", module, str(threads)],
-            cwd=Path(__file__).parent.parent, env={**os.environ, **settings},
+            self.command, cwd=Path(__file__).parent.parent, env=self.environment,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
     def ask(self, method: str, *arguments):
-        pickle.dump((method, arguments), self.process.stdin)
-        self.process.stdin.flush()
+        """The answer; Refused if there is none, with a new process if that one died."""
         try:
+            pickle.dump((method, arguments), self.process.stdin)
+            self.process.stdin.flush()
             status, value = pickle.load(self.process.stdout)
-        except EOFError:
-            raise RuntimeError(f"{self.peer}: the worker process ended during {method}") from None
+        except (EOFError, BrokenPipeError):
+            self.close()
+            status, value = "failed", f"the process died with code {self.process.returncode}"
+            self._start()
         if status == "refused":
             raise Refused(value)
         if status == "failed":
@@ -80,7 +87,8 @@ class Worker:
         return value
 
     def close(self) -> None:
-        self.process.stdin.close()
+        with contextlib.suppress(BrokenPipeError):  # what a dead process never read
+            self.process.stdin.close()
         self.process.stdout.close()
         self.process.wait()
 
@@ -90,6 +98,7 @@ class Team:
 
     def __init__(self, contestants: Iterable[Contestant], backend: str | None = None):
         self.contestants = list(contestants)
+        self.bystanders = Bystanders()  # of the last race
         self.workers: dict[tuple[str, int], Worker] = {}
         for c in self.contestants:
             if (c.peer, c.threads) not in self.workers:
@@ -110,17 +119,27 @@ class Team:
 
     def race(self, case: Case, rounds: int) -> dict[Contestant, Outcome]:
         """Prepare and check everyone, then let each compute in its turn, round after round."""
+        self.bystanders = Bystanders()
         outcomes = self._prepare(case)
         for _ in range(rounds):
             for contestant, outcome in outcomes.items():
                 if not outcome.refusal:
                     time.sleep(PAUSE_SECONDS)
-                    least, median = self.worker(contestant).ask("measure", contestant.variant)
-                    outcome.minimum = min(outcome.minimum, least)
-                    outcome.medians.append(median)
+                    self._turn(contestant, outcome)
         for worker in self.workers.values():
             worker.ask("forget")
         return outcomes
+
+    def _turn(self, contestant: Contestant, outcome: Outcome) -> None:
+        worker = self.worker(contestant)
+        try:
+            with self.bystanders.watch([worker.process.pid]):
+                least, median = worker.ask("measure", contestant.variant)
+        except Refused as refusal:
+            outcome.refusal = str(refusal)
+            return
+        outcome.minimum = min(outcome.minimum, least)
+        outcome.medians.append(median)
 
     def _prepare(self, case: Case) -> dict[Contestant, Outcome]:
         reference = None  # the first contestant's results; everyone must agree with them
