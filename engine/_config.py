@@ -1,7 +1,6 @@
 """The settings in force: threads, the backend, and the ENGINE_* environment variables.
 
-ENGINE_BACKEND, ENGINE_NUM_THREADS and ENGINE_VERBOSE are read once, when `engine` is imported;
-ENGINE_ISA is read by the C library, ENGINE_WORKSPACE_LIMIT whenever memory is asked for.
+The environment is read once, when `engine` is imported; ENGINE_ISA is read by `_library`.
 """
 
 from __future__ import annotations
@@ -41,8 +40,21 @@ def _mode_from_environment() -> Mode:
                                             f"one of {', '.join(BACKENDS)}"))
 
 
+def _limit_from_environment() -> int | None:
+    text = os.environ.get("ENGINE_WORKSPACE_LIMIT", "").strip()
+    if not text:
+        return None
+    number = text.upper().removesuffix("B").removesuffix("I")
+    power = "KMGT".find(number[-1:]) + 1 if number else 0
+    digits = number[:-1] if power else number
+    return _check.environment("ENGINE_WORKSPACE_LIMIT", text,
+                              digits.isdecimal() and int(digits) << (10 * power),
+                              "a number of bytes, as 2000000, 512M or 2GiB")
+
+
 verbose = os.environ.get("ENGINE_VERBOSE", "").strip() not in ("", "0")
 _mode = _mode_from_environment()
+workspace_limit = _limit_from_environment()  # bytes of scratch in one piece, or None
 mode: ContextVar[Mode] = ContextVar("engine_mode", default=_mode)
 
 default_threads = _threads_from_environment()

@@ -20,7 +20,7 @@ from math import prod
 
 import numpy as np
 
-from engine import _check
+from engine import _check, _config
 from engine._problem import empty
 
 POOLED = 1 << 20  # bytes from which an array comes from the pool
@@ -65,25 +65,9 @@ def workspace(nbytes: int) -> np.ndarray:
 
 def check_workspace(nbytes: int) -> None:
     """Raise MemoryError for scratch of more bytes than ENGINE_WORKSPACE_LIMIT."""
-    limit = workspace_limit()
+    limit = _config.workspace_limit
     if limit is not None and nbytes > limit:
         raise _check.too_large("scratch", nbytes, limit, "ENGINE_WORKSPACE_LIMIT")
-
-
-def workspace_limit() -> int | None:
-    """ENGINE_WORKSPACE_LIMIT in bytes ("512M", "2GiB" or a plain number), None without one."""
-    text = os.environ.get("ENGINE_WORKSPACE_LIMIT", "").strip()
-    return _bytes(text) if text else None
-
-
-@cache
-def _bytes(text: str) -> int:
-    number = text.upper().removesuffix("B").removesuffix("I")
-    power = "KMGT".find(number[-1:]) + 1 if number else 0
-    digits = number[:-1] if power else number
-    value = digits.isdecimal() and int(digits) << (10 * power)
-    return _check.environment("ENGINE_WORKSPACE_LIMIT", text, value,
-                              "a number of bytes, as 2000000, 512M or 2GiB")
 
 
 @cache
@@ -136,7 +120,7 @@ class _Pool:
         total = buffer.size + sum(each.size for each in self.buffers)
         in_use = total - sum(self.buffers[place].size for place in free)
         self.most_in_use = max(self.most_in_use, in_use)
-        keep = min(self.most_in_use, self.cap, workspace_limit() or self.cap)
+        keep = min(self.most_in_use, self.cap, _config.workspace_limit or self.cap)
         dropped = []
         for place in free:
             if total <= keep:

@@ -13,8 +13,12 @@ A few output rows are done at a time, so that the patches of a large image never
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
+
+from engine import _memory
 
 ALGORITHMS = ("im2col",)
 PATCH_BYTES = 8 << 20
@@ -80,7 +84,8 @@ def _groups(p):
 def _row_tiles(p):
     """Slices of output rows with at most PATCH_BYTES of patches each."""
     row_bytes = p.ic // p.g * p.kh * p.kw * p.ow * p.acc_dtype.itemsize
-    step = max(1, PATCH_BYTES // row_bytes)
+    step = min(p.oh, max(1, PATCH_BYTES // row_bytes))
+    _memory.check_workspace(step * row_bytes)
     for start in range(0, p.oh, step):
         yield slice(start, min(start + step, p.oh))
 
@@ -92,6 +97,7 @@ def _padded_shape(p):
 
 def _padded(p, image):
     """One image among zeros, in the dtype that sums are held in."""
+    _memory.check_workspace(prod(_padded_shape(p)) * p.acc_dtype.itemsize)
     padded = np.zeros(_padded_shape(p), p.acc_dtype)
     padded[:, p.pad_t : p.pad_t + p.ih, p.pad_l : p.pad_l + p.iw] = image
     return padded

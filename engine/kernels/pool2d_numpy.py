@@ -15,6 +15,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from engine import _memory
+
 GATHERED_BYTES = 8 << 20
 
 
@@ -117,7 +119,9 @@ def _row_tiles(p):
     else:
         high = _inside(_taps(p.oh, p.kh, p.stride_h, p.pad_t, p.dil_h), p.ih)
         wide = _inside(_taps(p.ow, p.kw, p.stride_w, p.pad_l, p.dil_w), p.iw)
-    step = max(1, GATHERED_BYTES // (8 * high.shape[1] * wide.size))
+    row_bytes = 8 * high.shape[1] * wide.size
+    step = min(p.oh, max(1, GATHERED_BYTES // row_bytes))
+    _memory.check_workspace(step * row_bytes)
     for start in range(0, p.oh, step):
         rows = slice(start, min(start + step, p.oh))
         h, w = high[rows, None, :, None], wide[None, :, None, :]
