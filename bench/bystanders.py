@@ -14,6 +14,14 @@ from pathlib import Path
 TOLERABLE = 0.05  # of all CPUs
 
 
+def busy(shares: Iterable[float | None]) -> list[str]:
+    """A warning if others used the CPUs: none or one line."""
+    known = [share for share in shares if share is not None]
+    share = sum(known) / len(known) if known else 0.0
+    return [f"*** BUSY MACHINE: others used {share:.0%} of the CPUs meanwhile; quote none of this"
+            ] if share > TOLERABLE else []
+
+
 class Bystanders:
     """Adds up, over turns, the time of all CPUs and the part that was not ours."""
 

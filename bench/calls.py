@@ -5,9 +5,9 @@ from __future__ import annotations
 import click
 
 from bench import machine, options
+from bench.bystanders import busy
 from bench.cases import cases
 from bench.layers import load
-from bench.report import busy
 from bench.team import Contestant, Team
 
 WAYS = (("engine", "nchw"), ("engine", "plan"), ("engine", "plan out"), ("torch", "nchw"),

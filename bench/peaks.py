@@ -18,6 +18,7 @@ import click
 import numpy as np
 
 from bench import loops, machine
+from bench.bystanders import Bystanders, busy
 from bench.cases import Case
 
 SECONDS = 0.03  # of one measurement
@@ -130,10 +131,13 @@ def peaks(threads: str | None, as_json: bool) -> None:
     """Measure FMA peak and memory bandwidth."""
     counts = ([int(k) for k in threads.split(",")] if threads
               else sorted({1, machine.usable_cpus()}))
-    found = [measure(k) for k in counts]
+    others = Bystanders()
+    with others.watch([]):
+        found = [measure(k) for k in counts]
     if as_json:
         click.echo(json.dumps([asdict(p) for p in found], indent=1))
         return
     click.echo(machine.headline())
     for p in found:
         click.echo("\n".join(lines(p)))
+    click.echo("\n".join(busy([others.share])))

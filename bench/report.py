@@ -11,7 +11,7 @@ from statistics import median
 
 import click
 
-from bench.bystanders import TOLERABLE
+from bench.bystanders import busy
 from bench.cases import CONV_OPS, Case
 from bench.peaks import Peaks
 from bench.peers import PEERS
@@ -172,14 +172,6 @@ class Table:
                      *(f"{c[i]:>{TIME}}" for c in columns), *(f"{f[i]:>{FIGURE}}"[-FIGURE:]
                                                              for f in figures)]).rstrip()
             for i in (0, 1)]
-
-
-def busy(shares: list[float | None]) -> list[str]:
-    """A warning if others used the CPUs while we measured."""
-    known = [share for share in shares if share is not None]
-    share = sum(known) / len(known) if known else 0.0
-    return [f"*** BUSY MACHINE: others used {share:.0%} of the CPUs meanwhile; quote none of this"
-            ] if share > TOLERABLE else []
 
 
 def geometric_mean(values) -> float:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import click
 
 from bench import machine, options
+from bench.bystanders import busy
 from bench.cases import CONV_OPS, POOL_OPS
 from bench.compare import contestants, race_all, select
 from bench.report import Report, best, over
+
+# Marker and colour of each peer that is drawn.
+SERIES = {"engine": ("o", "tab:blue"), "torch": ("x", "tab:orange"),
+          "onnxruntime": ("+", "tab:green")}
 
 
 @click.command()
@@ -47,7 +52,11 @@ def draw(report: Report, output: str) -> None:
     for axes, (title, records) in zip(panels[0], groups.items(), strict=True):
         _panel(axes, title, records)
     m = report.machine
-    figure.suptitle(f"Time over floor: {m['cpu']}, commit {m['commit']}, {m['date']}", fontsize=10)
+    title = [f"Time over floor: {m['cpu']}, commit {m['commit']}, {m['date']}"]
+    title += busy([r.get("others") for r in report.records])
+    figure.suptitle("\n".join(title), fontsize=10)
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center",
+                  ncols=len(SERIES), fontsize=8)
     figure.savefig(output, dpi=130)
     plt.close(figure)
 
@@ -62,15 +71,12 @@ def _groups(records: list[dict]) -> dict[str, list[dict]]:
 
 
 def _panel(axes, title: str, records: list[dict]) -> None:
-    series = {"engine": ("o", "tab:blue"), "torch": ("x", "tab:orange"),
-              "onnxruntime": ("+", "tab:green")}
     places = range(len(records))
     axes.axvline(1, color="0.4", linewidth=1)
-    for peer, (marker, colour) in series.items():
+    for peer, (marker, colour) in SERIES.items():
         values = [over(best(r, peer), r["floor"]) for r in records]
-        if any(values):
-            axes.plot([v or float("nan") for v in values], places, marker, color=colour,
-                      linestyle="", label=peer)
+        axes.plot([v or float("nan") for v in values], places, marker, color=colour,
+                  linestyle="", label=peer)
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
     axes.set_yticks(places, [r["layer"] for r in records], fontsize=7)
@@ -78,4 +84,3 @@ def _panel(axes, title: str, records: list[dict]) -> None:
     axes.grid(axis="both", color="0.9")
     axes.set_title(title, fontsize=9)
     axes.set_xlabel("time / floor (1 is the machine's limit)", fontsize=8)
-    axes.legend(fontsize=7)

@@ -5,8 +5,9 @@ from __future__ import annotations
 import click
 
 from bench import machine, options
+from bench.bystanders import busy
 from bench.compare import select
-from bench.report import busy, geometric_mean
+from bench.report import geometric_mean
 from bench.team import Contestant, Team
 
 LARGE = 100e6  # FLOP; below it, waking a thread is part of the time
