@@ -89,13 +89,13 @@ def backward(problem, dy, x, indices, dx) -> None:
 
         def work(first, last):
             extremes_backward(first, last, dy, x, where, indices is not None, dx, *t.common,
-                              t.flip_mask, *t.buffers("x", "y", "places", "dx",
+                              t.tiled, t.flip_mask, *t.buffers("x", "y", "places", "dx",
                                           "taps"))
     else:
         x = dy if x is None else x
 
         def work(first, last):
-            sums_backward(first, last, dy, x, dx, *t.common, t.norm, t.p,
+            sums_backward(first, last, dy, x, dx, *t.common, t.tiled, t.norm, t.p,
                           *t.buffers("x", "y", "dx", "taps", "spare"))
 
     threads.run(problem.n * t.strips * t.blocks, work, _threads_for(problem))
@@ -122,6 +122,7 @@ class _Tables(NamedTuple):
     common: tuple  # arguments that all kernels take
     strips: int
     blocks: int  # vectors of channels; 1 stands for all channels, of a channels-last image
+    tiled: bool  # every element of x is seen by exactly one window
     flip_mask: int  # bits that turn a minimum into a maximum
     norm: int
     p: float
@@ -149,11 +150,20 @@ def _tables(problem) -> _Tables:
                                             (STRIP_DX0, STRIP_DX1)))
     return _Tables(
         common=(rows, cols, p.dil_h, p.dil_w, strips, blocks),
-        strips=len(strips), blocks=blocks, flip_mask=_flip_mask(p), norm=_norm(p), p=float(p.p),
+        strips=len(strips), blocks=blocks,
+        tiled=_tiles(rows, p.dil_h, p.ih) and _tiles(cols, p.dil_w, p.iw),
+        flip_mask=_flip_mask(p), norm=_norm(p), p=float(p.p),
         compute=compute,
         sizes={"x": x_rows * p.iw * size, "dx": dx_rows * p.iw * size,
                "y": y_rows * p.ow * size, "places": y_rows * p.ow * size, "spare": size,
                "taps": 4 * int(rows[:, 1].max() * cols[:, 1].max())})
+
+
+def _tiles(spans, dilation, size) -> bool:
+    """Whether the windows of an axis cover it without a gap or an overlap."""
+    first, counts = spans[:, 0], spans[:, 1]
+    return bool((dilation == 1 or counts.max() == 1) and first[0] == 0
+                and (first[1:] == (first + counts)[:-1]).all() and first[-1] + counts[-1] == size)
 
 
 def _strips(rows, dilation, size, height):
@@ -270,8 +280,8 @@ def extremes(first, last, x, y, indices, has_indices, rows, cols, dil_h, dil_w, 
 
 @kernel(writes="dx x_buffer y_buffer place_buffer dx_buffer taps")
 def extremes_backward(first, last, dy, x, indices, has_indices, dx, rows, cols, dil_h, dil_w,
-                      strips, blocks, flip_mask, x_buffer, y_buffer, place_buffer, dx_buffer,
-                      taps):
+                      strips, blocks, tiled, flip_mask, x_buffer, y_buffer, place_buffer,
+                      dx_buffer, taps):
     size, width = lanes(dx_buffer), dx.shape[3]
     part = len(taps) // 4
     offsets, positions = at(taps, 0), at(taps, part)  # where values and gradients are, in dx
@@ -297,7 +307,8 @@ def extremes_backward(first, last, dy, x, indices, has_indices, dx, rows, cols, 
                 source, x_row, x_col = read(x, image, channel, some, x0, x1, x_buffer, size)
             gradient, y_row, y_col = read(dy, image, channel, some, i0, i1, y_buffer, size)
             target, dx_row, dx_col = room(dx, image, channel, some, h0, dx_buffer, size)
-            clear(target, dx_row, dx_col, h1 - h0, width, some)
+            if not tiled:
+                clear(target, dx_row, dx_col, h1 - h0, width, some)
             for i in range(i0, i1):
                 r0, r1 = inside(rows, i, dil_h, h0, h1)
                 wide = 0
@@ -324,7 +335,8 @@ def extremes_backward(first, last, dy, x, indices, has_indices, dx, rows, cols, 
                             here = move(out, get(offsets, tap) + c)
                             mine = equal(place, splat_position(target, corner
                                                                + get(positions, tap)))
-                            store(here, add(load(here), select(mine, share, zeros(here))))
+                            more = select(mine, share, zeros(here))
+                            store(here, more if tiled else add(load(here), more))
             write(dx, image, channel, some, h0, h1, dx_buffer, size)
             channel += some
 
@@ -391,8 +403,8 @@ def sums(first, last, x, y, rows, cols, dil_h, dil_w, strips, blocks, norm, p, x
 
 
 @kernel(writes="dx x_buffer y_buffer dx_buffer taps spare")
-def sums_backward(first, last, dy, x, dx, rows, cols, dil_h, dil_w, strips, blocks, norm, p,
-                  x_buffer, y_buffer, dx_buffer, taps, spare):
+def sums_backward(first, last, dy, x, dx, rows, cols, dil_h, dil_w, strips, blocks, tiled, norm,
+                  p, x_buffer, y_buffer, dx_buffer, taps, spare):
     """The slope of a norm y by its x is sign(x) * (|x| / y)**(p-1), and 0 where y is 0."""
     size, width = lanes(dx_buffer), dx.shape[3]
     part = len(taps) // 4
@@ -415,7 +427,8 @@ def sums_backward(first, last, dy, x, dx, rows, cols, dil_h, dil_w, strips, bloc
                 source, x_row, x_col = read(x, image, channel, some, x0, x1, x_buffer, size)
             gradient, y_row, y_col = read(dy, image, channel, some, i0, i1, y_buffer, size)
             target, dx_row, dx_col = room(dx, image, channel, some, h0, dx_buffer, size)
-            clear(target, dx_row, dx_col, h1 - h0, width, some)
+            if not tiled:
+                clear(target, dx_row, dx_col, h1 - h0, width, some)
             for i in range(i0, i1):
                 r0, r1 = inside(rows, i, dil_h, h0, h1)
                 wide = 0
@@ -436,7 +449,7 @@ def sums_backward(first, last, dy, x, dx, rows, cols, dil_h, dil_w, strips, bloc
                             share = divide(share, divisor)
                             for tap in range((r1 - r0) * wide):
                                 here = move(out, get(offsets, tap) + c)
-                                store(here, add(load(here), share))
+                                store(here, share if tiled else add(load(here), share))
                             continue
                         length = window_sum(move(window, c), rows[i, 1] * wide, x_offsets, norm, p,
                                             spare)
@@ -444,7 +457,7 @@ def sums_backward(first, last, dy, x, dx, rows, cols, dil_h, dil_w, strips, bloc
                             here = move(out, get(offsets, tap) + c)
                             value = load(move(window, get(x_offsets, r0 * wide + tap) + c))
                             more = multiply(share, slope(value, length, norm, p, spare))
-                            store(here, add(load(here), more))
+                            store(here, more if tiled else add(load(here), more))
             write(dx, image, channel, some, h0, h1, dx_buffer, size)
             channel += some
 
