@@ -39,6 +39,15 @@ from engine.pool2d import (
     min_pool2d_backward,
 )
 
+
+def __getattr__(name):
+    if name == "__version__":  # looked up only when asked for: that takes longer than the import
+        from engine._control import version
+
+        return version("convengine")
+    raise AttributeError(f"module 'engine' has no attribute '{name}'")
+
+
 __all__ = [
     "adaptive_avg_pool2d", "adaptive_avg_pool2d_backward", "adaptive_max_pool2d",
     "adaptive_max_pool2d_backward", "avg_pool2d", "avg_pool2d_backward", "conv2d",

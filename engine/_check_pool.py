@@ -48,10 +48,11 @@ def backward(op: str, kind: str, dy, x, indices, layout, backend, windows):
 def places(call: Call, indices: np.ndarray) -> np.ndarray:
     """`indices` as (n, c, h, w) of int64, each of which must lie in the plane."""
     limit = call.problem.ih * call.problem.iw
-    if indices.size and not 0 <= indices.min() <= indices.max() < limit:
+    result = _check.cast(to_nchw(indices, call.layout), np.dtype(np.int64))
+    if result.size and result.view(np.uint64).max() >= limit:  # a negative one is huge, too
         raise ValueError(f"{call.op}: `indices` lie between {indices.min()} and {indices.max()}, "
                          f"expected 0 to {limit - 1} (the plane has {limit} elements)")
-    return _check.cast(to_nchw(indices, call.layout), np.dtype(np.int64))
+    return result
 
 
 def _indices(call: Call, value, shape) -> np.ndarray:

@@ -58,6 +58,10 @@ def workspace(nbytes: int) -> np.ndarray:
     check_workspace(nbytes)
     if nbytes >= POOLED:
         return _pool.take(nbytes, "scratch")[:nbytes]
+    return _aligned(nbytes)
+
+
+def _aligned(nbytes: int) -> np.ndarray:
     raw = np.empty(nbytes + ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % ALIGNMENT
     return raw[start : start + nbytes]
@@ -84,7 +88,9 @@ class _Pool:
     def __init__(self):
         self.cap = min(1 << 30, _physical_memory() // 4)
         self.lock = threading.Lock()
-        self.buffers: list[np.ndarray] = []  # most recently taken last
+        self.buffers = [np.empty(0, np.uint8)]  # most recently taken last
+        self.alone = sys.getrefcount(self.buffers[0])  # what Python counts if nobody else holds it
+        self.buffers.clear()
         self.most_in_use = 0
 
     def take(self, nbytes: int, what: str) -> np.ndarray:
@@ -111,7 +117,7 @@ class _Pool:
         return best
 
     def _is_free(self, place: int) -> bool:
-        return sys.getrefcount(self.buffers[place]) == 2  # the list and the argument
+        return sys.getrefcount(self.buffers[place]) == self.alone
 
     def _add(self, nbytes: int) -> np.ndarray:
         """Allocate, and drop free buffers (oldest first) beyond what was ever in use at once."""
@@ -140,9 +146,13 @@ def _exact_reference_counts() -> bool:
 
 
 def _allocate(nbytes: int) -> np.ndarray:
-    """Fresh pages, huge ones where the system grants them."""
+    """Fresh pages, huge ones where the system grants them; not a view of another array.
+
+    NumPy gives a view of a view the base of the latter, up to the first that is no array: here
+    the map or memoryview, so that the references to the buffer itself count its views.
+    """
     if not (hasattr(mmap, "MAP_ANONYMOUS") and hasattr(mmap, "MADV_HUGEPAGE")):
-        return np.empty(nbytes, np.uint8)
+        return np.frombuffer(memoryview(_aligned(nbytes)), np.uint8)
     size = -(-nbytes // mmap.PAGESIZE) * mmap.PAGESIZE
     if size >= HUGE_PAGE:
         size = -(-nbytes // HUGE_PAGE) * HUGE_PAGE
