@@ -68,10 +68,12 @@ def _aligned(nbytes: int) -> np.ndarray:
 
 
 def check_workspace(nbytes: int) -> None:
-    """Raise MemoryError for scratch of more bytes than ENGINE_WORKSPACE_LIMIT."""
+    """Raise MemoryError for scratch of more bytes than ENGINE_WORKSPACE_LIMIT, or than there are."""
     limit = _config.workspace_limit
     if limit is not None and nbytes > limit:
         raise _check.too_large("scratch", nbytes, limit, "ENGINE_WORKSPACE_LIMIT")
+    if nbytes > _physical_memory():
+        raise _check.too_large("scratch", nbytes, _physical_memory(), "the memory of this machine")
 
 
 @cache

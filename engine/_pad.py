@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 
 from engine import _memory
@@ -12,10 +14,10 @@ MODES = ("constant", "reflect", "edge", "wrap")
 
 def pad(x: np.ndarray, pads, mode: str) -> np.ndarray:
     """x (n, c, h, w) with (before, after) rows and columns added, in the memory order of x."""
+    n, c, h, w = x.shape
+    shape = (n, c, h + sum(pads[0]), w + sum(pads[1]))
+    _memory.check_workspace(prod(shape) * x.itemsize)
     rows, columns = _sources(x.shape, pads, mode)
-    n, c = x.shape[:2]
-    shape = (n, c, len(rows), len(columns))
-    _memory.check_workspace(np.prod(shape, dtype=object) * x.itemsize)
     padded = empty(shape, x.dtype, memory_order(x))
     for image, wider in zip(x, padded, strict=True):
         wider[...] = image[:, rows][:, :, columns]
