@@ -68,7 +68,7 @@ def _aligned(nbytes: int) -> np.ndarray:
 
 
 def check_workspace(nbytes: int) -> None:
-    """Raise MemoryError for scratch of more bytes than ENGINE_WORKSPACE_LIMIT, or than there are."""
+    """Raise MemoryError for scratch of more bytes than ENGINE_WORKSPACE_LIMIT or than exist."""
     limit = _config.workspace_limit
     if limit is not None and nbytes > limit:
         raise _check.too_large("scratch", nbytes, limit, "ENGINE_WORKSPACE_LIMIT")
