@@ -94,7 +94,7 @@ def counted(variant, replay):
     except Exception:
         counts[MISMATCHES] += 1
         show = note if currently_in_test_context() else print
-        show(f'{variant}; replay with: python -m pytest tests --replay "{replay}"')
+        show(f'{variant}; replay with: pytest tests --replay "{replay}"')
         raise
     finally:
         counts["/".join(filter(None, (variant.backend, variant.isa)))] += 1
