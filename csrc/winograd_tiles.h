@@ -4,32 +4,31 @@
 
 #include "vec.h"
 
-enum { WINOGRAD_SEGMENT = 8 }; /* tiles of one row that are transformed together: their columns stay in L1 */
+enum { WINOGRAD_SEGMENT = 16 }; /* at most so many tiles of one row of tiles are transformed together */
 
-/* The planes that tiles are read from.  Tile (i, j) begins at row first_h + 4*i, column first_w + 4*j; outside is zero. */
+/* The planes that tiles are read from or written to.  Tile (i, j) begins at row first_h + 4*i, column first_w + 4*j; outside is zero. */
 struct winograd_planes {
     int64_t tiles_h, tiles_w;
     int64_t sh, sw, first_h, first_w;
     int64_t stride[4]; /* n c h w */
-    const elem *origin, *end; /* the first element; just behind the last one: no read may pass it */
-};
-
-/* Where transformed tiles go: to[position*plane + tile*row + channel], position = 6*i + j */
-struct winograd_matrix {
-    elem *to;
-    int64_t plane, row;
+    const elem *end;   /* just behind the last element: no read may pass it */
 };
 
 /* elements of scratch memory that the functions below need */
 #define WINOGRAD_COLUMNS (4 * WINOGRAD_SEGMENT + 2 + LANES)
 #define WINOGRAD_SCRATCH ((6 * WINOGRAD_COLUMNS + 6 * LANES + 1) * LANES)
 
-/* B^T d B of 6x6 inputs, 4 pixels apart, for `channels` channels and tiles [first, first + count) */
+/* B^T d B of 6x6 inputs, 4 pixels apart, for `channels` channels and tiles [first, first + count): position (i, j) of a tile goes
+   to to[(6*i + j)*plane + (tile - first)*row + channel] */
 void NAME(winograd_transform_inputs)(const struct winograd_planes *p, const elem *source, int64_t channels, int64_t first,
-                                     int64_t count, const struct winograd_matrix *matrix, elem *scratch);
+                                     int64_t count, elem *to, int64_t plane, int64_t row, elem *scratch);
 /* The same for G dy G^T of 4x4 gradients. */
 void NAME(winograd_transform_gradients)(const struct winograd_planes *p, const elem *gradient, int64_t channels, int64_t first,
-                                        int64_t count, const struct winograd_matrix *matrix, elem *scratch);
+                                        int64_t count, elem *to, int64_t plane, int64_t row, elem *scratch);
+/* A^T m A, where m lies as `to` above, with bias and relu -> dest; bias may be NULL */
+void NAME(winograd_transform_outputs)(const struct winograd_planes *p, const elem *m, int64_t plane, int64_t row,
+                                      int64_t channels, int64_t first, int64_t count, const elem *bias, int relu, elem *dest,
+                                      elem *scratch);
 
 /* just behind the highest of a 4-D array's elements */
 INLINE const elem *winograd_end(const elem *origin, int64_t n, int64_t c, int64_t h, int64_t w, const int64_t stride[4]) {
@@ -60,18 +59,6 @@ INLINE void winograd_square(const elem *from, int64_t stride, int64_t rows, int6
     vec_transpose(row);
 #pragma GCC unroll 16
     for (int l = 0; l < LANES; l++) vec_store(to + l * LANES, row[l]);
-}
-
-/* a run of tiles within one row of tiles */
-struct winograd_segment {
-    int64_t image, i, j, tiles;
-};
-
-INLINE struct winograd_segment winograd_segment(int64_t tiles_h, int64_t tiles_w, int64_t tile, int64_t end) {
-    struct winograd_segment s = {.image = tile / (tiles_h * tiles_w), .i = tile / tiles_w % tiles_h, .j = tile % tiles_w};
-    s.tiles = tiles_w - s.j < end - tile ? tiles_w - s.j : end - tile;
-    if (s.tiles > WINOGRAD_SEGMENT) s.tiles = WINOGRAD_SEGMENT;
-    return s;
 }
 
 #endif

@@ -9,8 +9,8 @@
 #include "thread.h"
 #include "winograd.h"
 #include "winograd_product.h"
+#include "winograd_taps.h"
 #include "winograd_tiles.h"
-#include "winograd_transform.h"
 
 #include <stdlib.h>
 
@@ -30,8 +30,9 @@ struct blocking {
 struct job {
     const struct correlation *c;
     struct blocking b;
-    struct winograd_planes x, dy;
+    struct winograd_planes in, out;
     int64_t group, first, tiles; /* of the batch at hand */
+    const elem *x, *dy;
     elem *dweight;
     elem *v, *w, *sum;           /* [36][tile][ic], [36][channel block][tile][width], [36][channel block][ic][width] */
     elem **scratch;              /* of every worker */
@@ -44,9 +45,6 @@ static struct blocking block_up(const struct correlation *c) {
     b.width = b.vecs * LANES;
     b.k_blocks = ceil_div(c->dc, b.width);
     int64_t bytes = BATCH_BYTES;
-#ifdef TUNE
-    if (getenv("WB")) bytes = atoi(getenv("WB")) << 10;
-#endif
     int64_t fit = bytes / (36 * (int64_t)sizeof(elem) * (c->sc + c->dc));
     b.batch = max64(1, min64(b.total, max64(CHUNK, fit / CHUNK * CHUNK)));
     b.batches = ceil_div(b.total, b.batch);
@@ -68,7 +66,7 @@ static void carve(struct job *job, struct arena *arena) {
     job->sum = ARENA_TAKE(arena, elem, 36 * b->s_plane);
     job->scratch = ARENA_TAKE(arena, elem *, c->threads);
     for (int64_t t = 0; t < c->threads; t++) {
-        elem *scratch = ARENA_TAKE(arena, elem, WINOGRAD_SCRATCH);
+        elem *scratch = ARENA_TAKE(arena, elem, max64(WINOGRAD_SCRATCH, WINOGRAD_TAPS_SCRATCH));
         if (arena->base) job->scratch[t] = scratch;
     }
 }
@@ -92,14 +90,13 @@ static void transform_task(void *context, int64_t task, int64_t worker) {
     int64_t part = task % (1 + b->k_blocks), k = part - 1;
     int64_t first = task / (1 + b->k_blocks) * TILES_PER_TASK, tiles = min64(TILES_PER_TASK, job->tiles - first);
     if (part == 0) {
-        struct winograd_matrix v = {.to = job->v + first * b->v_row, .plane = b->v_plane, .row = b->v_row};
-        NAME(winograd_transform_inputs)(&job->x, job->x.origin + job->group * c->sc * c->s_stride[1], c->sc, job->first + first,
-                                        tiles, &v, job->scratch[worker]);
+        NAME(winograd_transform_inputs)(&job->in, job->x + job->group * c->sc * c->s_stride[1], c->sc, job->first + first, tiles,
+                                        job->v + first * b->v_row, b->v_plane, b->v_row, job->scratch[worker]);
     } else {
         int64_t width = block_vecs(job, k) * LANES, channel = job->group * c->dc + k * b->width;
-        struct winograd_matrix w = {.to = job->w + k * b->w_block + first * width, .plane = b->w_plane, .row = width};
-        NAME(winograd_transform_gradients)(&job->dy, job->dy.origin + channel * c->d_stride[1], block_lanes(job, k),
-                                           job->first + first, tiles, &w, job->scratch[worker]);
+        NAME(winograd_transform_gradients)(&job->out, job->dy + channel * c->d_stride[1], block_lanes(job, k), job->first + first,
+                                           tiles, job->w + k * b->w_block + first * width, b->w_plane, width,
+                                           job->scratch[worker]);
     }
 }
 
@@ -123,69 +120,29 @@ static void multiply_task(void *context, int64_t task, int64_t worker) {
 
 /* ---- sums -> dweight, LANES input channels of one block of output channels ---- */
 
-INLINE void transform_sums(const elem *m, int64_t plane, elem *to) {
-    vec half[3][6];
-#pragma GCC unroll 6
-    for (int j = 0; j < 6; j++) {
-        vec column[6], out[3];
-#pragma GCC unroll 6
-        for (int i = 0; i < 6; i++) column[i] = vec_load(m + (6 * i + j) * plane);
-        winograd_weight_gradient(column, out);
-        for (int i = 0; i < 3; i++) half[i][j] = out[i];
-    }
-    for (int i = 0; i < 3; i++) {
-        vec out[3];
-        winograd_weight_gradient(half[i], out);
-        for (int j = 0; j < 3; j++) vec_store(to + (3 * i + j) * LANES, out[j]);
-    }
-}
-
-/* taps[channel][tap][lane] -> dweight */
-static void store_taps(const struct correlation *c, const elem *taps, int64_t channels, int64_t lanes, elem *to) {
-    int64_t run = 9 * channels;
-    int whole_runs = c->w_w == 1 && c->w_h == 3 && c->w_sc == 9 && lanes == LANES && run % LANES == 0;
-    if (whole_runs) {
-        for (int64_t i = 0; i < run; i += LANES) {
-            vec row[LANES];
-#pragma GCC unroll 16
-            for (int l = 0; l < LANES; l++) row[l] = vec_load(taps + (i + l) * LANES);
-            vec_transpose(row);
-#pragma GCC unroll 16
-            for (int l = 0; l < LANES; l++) vec_store(to + l * c->w_dc + i, row[l]);
-        }
-        return;
-    }
-    for (int64_t l = 0; l < lanes; l++)
-        for (int64_t i = 0; i < run; i++)
-            to[l * c->w_dc + i / 9 * c->w_sc + i % 9 / 3 * c->w_h + i % 3 * c->w_w] = taps[i * LANES + l];
-}
-
 static void finish_task(void *context, int64_t task, int64_t worker) {
     const struct job *job = context;
     const struct correlation *c = job->c;
     const struct blocking *b = &job->b;
     int64_t pieces = ceil_div(c->sc, LANES), k = task / pieces, c0 = task % pieces * LANES;
-    int64_t channels = min64(LANES, c->sc - c0), lanes = block_lanes(job, k), vecs = block_vecs(job, k);
-    elem *taps = job->scratch[worker];
-    for (int64_t v = 0; v < vecs; v++) {
-        for (int64_t i = 0; i < channels; i++)
-            transform_sums(job->sum + k * b->s_block + ((c0 + i) * vecs + v) * LANES, b->s_plane, taps + 9 * i * LANES);
-        int64_t channel = k * b->width + v * LANES;
-        store_taps(c, taps, channels, min64(LANES, lanes - v * LANES),
-                   job->dweight + job->group * c->w_group + channel * c->w_dc + c0 * c->w_sc);
-    }
+    int64_t channels = min64(LANES, c->sc - c0), lanes = block_lanes(job, k), width = block_vecs(job, k) * LANES;
+    for (int64_t j = 0; j < lanes; j += LANES)
+        NAME(winograd_store_taps)(c, job->sum + k * b->s_block + c0 * width + j, b->s_plane, width, channels,
+                                  min64(LANES, lanes - j),
+                                  job->dweight + job->group * c->w_group + (k * b->width + j) * c->w_dc + c0 * c->w_sc,
+                                  job->scratch[worker]);
 }
 
 void NAME(winograd_weight)(const struct correlation *c, const elem *x, const elem *dy, elem *dweight, void *workspace) {
-    struct job job = {.c = c, .b = block_up(c), .dweight = dweight + c->weight_offset};
+    struct job job = {.c = c, .b = block_up(c), .x = x, .dy = dy, .dweight = dweight + c->weight_offset};
     const struct blocking *b = &job.b;
-    job.x = (struct winograd_planes){.tiles_h = b->tiles_h, .tiles_w = b->tiles_w, .sh = c->sh, .sw = c->sw,
-                                     .first_h = c->first_h, .first_w = c->first_w, .origin = x,
-                                     .end = winograd_end(x, c->n, c->g * c->sc, c->sh, c->sw, c->s_stride)};
-    job.dy = (struct winograd_planes){.tiles_h = b->tiles_h, .tiles_w = b->tiles_w, .sh = c->dh, .sw = c->dw, .origin = dy,
-                                      .end = winograd_end(dy, c->n, c->g * c->dc, c->dh, c->dw, c->d_stride)};
-    memcpy(job.x.stride, c->s_stride, sizeof c->s_stride);
-    memcpy(job.dy.stride, c->d_stride, sizeof c->d_stride);
+    job.in = (struct winograd_planes){.tiles_h = b->tiles_h, .tiles_w = b->tiles_w, .sh = c->sh, .sw = c->sw,
+                                      .first_h = c->first_h, .first_w = c->first_w,
+                                      .end = winograd_end(x, c->n, c->g * c->sc, c->sh, c->sw, c->s_stride)};
+    job.out = (struct winograd_planes){.tiles_h = b->tiles_h, .tiles_w = b->tiles_w, .sh = c->dh, .sw = c->dw,
+                                       .end = winograd_end(dy, c->n, c->g * c->dc, c->dh, c->dw, c->d_stride)};
+    memcpy(job.in.stride, c->s_stride, sizeof c->s_stride);
+    memcpy(job.out.stride, c->d_stride, sizeof c->d_stride);
     struct arena arena = {.base = workspace};
     carve(&job, &arena);
     if (b->total == 0) memset(job.sum, 0, (size_t)(36 * b->s_plane) * sizeof(elem));
