@@ -1,9 +1,7 @@
-/* Forward and backward data, in one of two ways:
-
-   - in blocks: the weights are transformed first (or came so); a task then takes a block of tiles, so few that their inputs and
-     products stay in L2, through transform, 36 products and transform back, one block of channels after the other;
-   - at once, where tiles are few and weights many: all inputs are transformed first; a task then takes one block of channels,
-     transforms a chunk of weights and multiplies by it, so that every weight is read once and its transform stays in L2. */
+/* Forward and backward data.  A task takes a block of tiles through transform, 36 products and transform back, one block of
+   destination channels after the other.  The weights have been transformed before (or came so); then a block is small and stays
+   in L2, whatever passes by.  Where there are few tiles and many weights it is the weights that must not leave the cache: then
+   each task transforms its own, chunk by chunk, and multiplies all tiles by it. */
 #include "winograd.h"
 #include "arena.h"
 #include "thread.h"
@@ -14,9 +12,13 @@
 #include <stdlib.h>
 
 enum {
-    CHUNK = 64,   /* source channels summed from zero before they are added up */
-    BLOCK = 24,   /* tiles */
-    AT_ONCE = 160, /* at most so many tiles */
+    CHUNK = 64,                     /* source channels summed from zero before they are added up */
+    BLOCK = 24, ROWS_BLOCK = 28,    /* tiles, if they and the weights in use are to stay in L2 */
+    WIDE_BLOCK = 64,                /* if the weights come from afar */
+    FRESH_BLOCK = 96,               /* if weights are fresh, which they are for up to */
+    FRESH_TILES = 64,               /* so many tiles, and */
+    FRESH_WEIGHTS = 256,            /* one more for every so many weights (of 3x3) */
+    MANY_WEIGHTS = 80000,           /* whose transforms fill too much of L3 */
     TASKS_PER_THREAD = 4,
 };
 
@@ -27,7 +29,7 @@ struct blocking {
     int64_t vecs, width, k_blocks, parts; /* destination channels, and into how many tasks their blocks are dealt */
     int64_t chunk;
     int64_t v_row, v_plane, m_plane, u_plane, u_chunk; /* pitches of the three matrices, and of a chunk of the last */
-    int at_once;
+    int fresh;                            /* tasks transform their weights */
 };
 
 struct job {
@@ -36,32 +38,44 @@ struct job {
     struct winograd_planes from, to;
     const elem *source, *weight, *weight_end, *bias;
     elem *dest;
-    const elem *packed; /* [group][channel block][36][source channel][width] */
-    elem *v;            /* at once: [36][tile][group][source channel]; else every worker has its own, of one group */
+    const elem *packed; /* [group][channel block][36][source channel][width]; NULL: fresh */
     struct worker {
-        elem *v, *m, *u, *scratch;
+        elem *v, *m, *u, *scratch; /* [36][tile][source channel], [36][tile][width], [36][channel of the chunk][width] */
+        int64_t holds;             /* the group and block whose inputs are in v */
     } *worker;
 };
 
-static struct blocking block_up(const struct correlation *c) {
+/* How many tiles share a pass over the weights. */
+static void block_tiles(const struct correlation *c, int packed, struct blocking *b) {
+    int64_t weights = c->sc * c->dc, threads = c->threads, most, wanted = threads == 1 ? 1 : TASKS_PER_THREAD * threads;
+    b->fresh = !packed && (b->total <= FRESH_TILES + weights / FRESH_WEIGHTS || weights > MANY_WEIGHTS);
+    if (b->fresh) {
+        b->blocks = ceil_div(b->total, FRESH_BLOCK);
+        int64_t tasks = c->g * b->blocks * b->k_blocks;
+        b->fresh = tasks % threads == 0 || tasks >= wanted;
+    }
+    if (!b->fresh) {
+        int64_t rows_of_tiles = ROWS_BLOCK / b->tiles_w * b->tiles_w; /* whole rows are transposed with less waste */
+        most = weights > MANY_WEIGHTS ? WIDE_BLOCK : rows_of_tiles > BLOCK * 3 / 4 ? rows_of_tiles : BLOCK;
+        b->blocks = ceil_div(b->total, most), b->block = most;
+    }
+    if (b->fresh || c->g * b->blocks < wanted) { /* equal blocks: no thread waits for the last one */
+        if (!b->fresh && b->blocks > 1) b->blocks = ceil_div(b->blocks, threads) * threads;
+        b->block = ceil_div(b->total, max64(1, b->blocks));
+        b->blocks = b->block ? ceil_div(b->total, b->block) : 0;
+    }
+    b->parts = max64(1, min64(b->k_blocks, ceil_div(wanted, max64(1, c->g * b->blocks))));
+}
+
+static struct blocking block_up(const struct correlation *c, int packed) {
     struct blocking b = {.tiles_h = ceil_div(c->dh, 4), .tiles_w = ceil_div(c->dw, 4)};
     b.total = c->n * b.tiles_h * b.tiles_w;
     b.vecs = min64(TILE_VECS, ceil_div(c->dc, LANES));
     b.width = b.vecs * LANES;
     b.k_blocks = ceil_div(c->dc, b.width);
     b.chunk = ceil_div(ceil_div(c->sc, ceil_div(c->sc, CHUNK)), LANES) * LANES;
-
-    int64_t tasks = c->g * b.k_blocks, at_once = AT_ONCE, block = BLOCK;
-    b.at_once = b.total <= at_once && (tasks % c->threads == 0 || tasks >= TASKS_PER_THREAD * c->threads);
-    b.blocks = b.at_once ? 1 : ceil_div(b.total, block);
-    if (!b.at_once && c->g * b.blocks < TASKS_PER_THREAD * c->threads) /* no thread waits for the last block */
-        b.blocks = min64(b.total, ceil_div(b.blocks, c->threads) * c->threads);
-    b.block = ceil_div(b.total, max64(1, b.blocks));
-    b.blocks = b.block ? ceil_div(b.total, b.block) : 0;
-    int64_t wanted = c->threads > 1 ? TASKS_PER_THREAD * c->threads : 1;
-    b.parts = max64(1, min64(b.k_blocks, ceil_div(wanted, max64(1, c->g * b.blocks))));
-
-    b.v_row = winograd_pitch(max64(LANES, b.at_once ? c->g * c->sc : c->sc));
+    block_tiles(c, packed, &b);
+    b.v_row = winograd_pitch(max64(LANES, c->sc));
     b.v_plane = winograd_pitch((b.block + TILE_ROWS_1) * b.v_row);
     b.m_plane = winograd_pitch((b.block + TILE_ROWS_1) * b.width);
     b.u_plane = winograd_pitch(c->sc * b.width);
@@ -74,14 +88,14 @@ static int64_t packed_size(const struct correlation *c, const struct blocking *b
 static void carve(struct job *job, struct arena *arena, int packed) {
     const struct correlation *c = job->c;
     const struct blocking *b = &job->b;
-    if (!packed && !b->at_once) job->packed = ARENA_TAKE(arena, elem, packed_size(c, b));
-    if (b->at_once) job->v = ARENA_TAKE(arena, elem, 36 * b->v_plane);
+    if (!packed && !b->fresh) job->packed = ARENA_TAKE(arena, elem, packed_size(c, b));
     job->worker = ARENA_TAKE(arena, struct worker, c->threads);
     for (int64_t t = 0; t < c->threads; t++) {
         struct worker w = {
-            .v = b->at_once ? NULL : ARENA_TAKE(arena, elem, 36 * b->v_plane),
+            .holds = -1,
+            .v = ARENA_TAKE(arena, elem, 36 * b->v_plane),
             .m = ARENA_TAKE(arena, elem, 36 * b->m_plane),
-            .u = b->at_once && !packed ? ARENA_TAKE(arena, elem, 36 * b->u_chunk) : NULL,
+            .u = b->fresh ? ARENA_TAKE(arena, elem, 36 * b->u_chunk) : NULL,
             .scratch = ARENA_TAKE(arena, elem, max64(WINOGRAD_SCRATCH, WINOGRAD_TAPS_SCRATCH)),
         };
         if (arena->base) job->worker[t] = w;
@@ -89,7 +103,7 @@ static void carve(struct job *job, struct arena *arena, int packed) {
 }
 
 int64_t NAME(winograd_workspace)(const struct correlation *c, int packed) {
-    struct job job = {.c = c, .b = block_up(c)};
+    struct job job = {.c = c, .b = block_up(c, packed)};
     struct arena arena = {0};
     carve(&job, &arena, packed);
     return arena.used;
@@ -139,53 +153,47 @@ static void store(const struct job *job, const struct worker *w, int64_t group, 
                                      w->scratch);
 }
 
-/* ---- in blocks ---- */
+/* all 36 products with the weights as packed */
+static void multiply_packed(const struct job *job, const struct worker *w, int64_t group, int64_t k, int64_t vecs, int64_t tiles) {
+    const struct blocking *b = &job->b;
+    for (int64_t e = 0; e < 36; e++) {
+        const elem *u = job->packed + ((group * b->k_blocks + k) * 36 + e) * b->u_plane;
+        for (int64_t c0 = 0; c0 < job->c->sc; c0 += b->chunk)
+            multiply(job, w->v + e * b->v_plane, u + c0 * vecs * LANES, c0, vecs, tiles, w->m + e * b->m_plane);
+    }
+}
 
+/* all 36 products with a chunk of weights transformed at a time */
+static void multiply_fresh(const struct job *job, const struct worker *w, int64_t group, int64_t k, int64_t vecs, int64_t tiles) {
+    const struct blocking *b = &job->b;
+    for (int64_t c0 = 0; c0 < job->c->sc; c0 += b->chunk) {
+        transform_weights(job, group, k, c0, min64(b->chunk, job->c->sc - c0), w->u, b->u_chunk, w->scratch);
+        for (int64_t e = 0; e < 36; e++)
+            multiply(job, w->v + e * b->v_plane, w->u + e * b->u_chunk, c0, vecs, tiles, w->m + e * b->m_plane);
+    }
+}
+
+/* one block of tiles, some blocks of destination channels */
 static void block_task(void *context, int64_t task, int64_t worker) {
     const struct job *job = context;
     const struct correlation *c = job->c;
     const struct blocking *b = &job->b;
-    const struct worker *w = &job->worker[worker];
+    struct worker *w = &job->worker[worker];
     int64_t part = task % b->parts, block = task / b->parts % b->blocks, group = task / b->parts / b->blocks;
     int64_t first = block * b->block, tiles = min64(b->block, b->total - first);
-    NAME(winograd_transform_inputs)(&job->from, job->source + group * c->sc * c->s_stride[1], c->sc, first, tiles, w->v, b->v_plane,
-                                    b->v_row, w->scratch);
+    if (w->holds != task / b->parts) { /* what one part needs serves the others on this thread */
+        w->holds = task / b->parts;
+        NAME(winograd_transform_inputs)(&job->from, job->source + group * c->sc * c->s_stride[1], c->sc, first, tiles, w->v,
+                                        b->v_plane, b->v_row, w->scratch);
+    }
     for (int64_t k = part * b->k_blocks / b->parts; k < (part + 1) * b->k_blocks / b->parts; k++) {
         int64_t vecs = ceil_div(block_lanes(job, k), LANES);
-        for (int64_t e = 0; e < 36; e++) {
-            const elem *u = job->packed + ((group * b->k_blocks + k) * 36 + e) * b->u_plane;
-            for (int64_t c0 = 0; c0 < c->sc; c0 += b->chunk)
-                multiply(job, w->v + e * b->v_plane, u + c0 * vecs * LANES, c0, vecs, tiles, w->m + e * b->m_plane);
-        }
+        if (job->packed)
+            multiply_packed(job, w, group, k, vecs, tiles);
+        else
+            multiply_fresh(job, w, group, k, vecs, tiles);
         store(job, w, group, k, first, tiles);
     }
-}
-
-/* ---- at once ---- */
-
-static void input_task(void *context, int64_t task, int64_t worker) {
-    const struct job *job = context;
-    const struct blocking *b = &job->b;
-    int64_t pieces = TASKS_PER_THREAD * job->c->threads;
-    int64_t first = b->total * task / pieces, end = b->total * (task + 1) / pieces;
-    NAME(winograd_transform_inputs)(&job->from, job->source, job->c->g * job->c->sc, first, end - first, job->v + first * b->v_row,
-                                    b->v_plane, b->v_row, job->worker[worker].scratch);
-}
-
-static void channels_task(void *context, int64_t task, int64_t worker) {
-    const struct job *job = context;
-    const struct blocking *b = &job->b;
-    const struct worker *w = &job->worker[worker];
-    int64_t group = task / b->k_blocks, k = task % b->k_blocks, vecs = ceil_div(block_lanes(job, k), LANES);
-    const elem *v = job->v + group * job->c->sc;
-    for (int64_t c0 = 0; c0 < job->c->sc; c0 += b->chunk) {
-        const elem *u = job->packed ? job->packed + task * 36 * b->u_plane + c0 * vecs * LANES : w->u;
-        int64_t u_plane = job->packed ? b->u_plane : b->u_chunk;
-        if (!job->packed) transform_weights(job, group, k, c0, min64(b->chunk, job->c->sc - c0), w->u, u_plane, w->scratch);
-        for (int64_t e = 0; e < 36; e++)
-            multiply(job, v + e * b->v_plane, u + e * u_plane, c0, vecs, b->total, w->m + e * b->m_plane);
-    }
-    store(job, w, group, k, 0, b->total);
 }
 
 /* ---- entries ---- */
@@ -202,12 +210,12 @@ static void pack(struct job *job) {
 }
 
 int64_t NAME(winograd_packed_bytes)(const struct correlation *c) {
-    struct blocking b = block_up(c);
+    struct blocking b = block_up(c, 1);
     return packed_size(c, &b) * (int64_t)sizeof(elem);
 }
 
 void NAME(winograd_pack)(const struct correlation *c, const elem *weight, elem *packed) {
-    struct job job = {.c = c, .b = block_up(c), .packed = packed};
+    struct job job = {.c = c, .b = block_up(c, 1), .packed = packed};
     name_weights(&job, weight);
     pack(&job);
 }
@@ -215,7 +223,7 @@ void NAME(winograd_pack)(const struct correlation *c, const elem *weight, elem *
 void NAME(winograd)(const struct correlation *c, const elem *source, const elem *weight, const elem *packed, const elem *bias,
                     elem *dest, void *workspace) {
     if (c->n == 0) return;
-    struct job job = {.c = c, .b = block_up(c), .source = source, .bias = bias, .dest = dest + c->d_offset};
+    struct job job = {.c = c, .b = block_up(c, packed != NULL), .source = source, .bias = bias, .dest = dest + c->d_offset};
     const struct blocking *b = &job.b;
     job.from = (struct winograd_planes){.tiles_h = b->tiles_h, .tiles_w = b->tiles_w, .sh = c->sh, .sw = c->sw,
                                         .first_h = c->first_h, .first_w = c->first_w,
@@ -230,13 +238,8 @@ void NAME(winograd)(const struct correlation *c, const elem *source, const elem 
     else
         name_weights(&job, weight);
 
-    if (b->at_once) {
-        engine_parallel(c->threads, TASKS_PER_THREAD * c->threads, input_task, &job);
-        engine_parallel(c->threads, c->g * b->k_blocks, channels_task, &job);
-    } else {
-        if (!packed) pack(&job);
-        engine_parallel(c->threads, c->g * b->blocks * b->parts, block_task, &job);
-    }
+    if (!packed && !b->fresh) pack(&job);
+    engine_parallel(c->threads, c->g * b->blocks * b->parts, block_task, &job);
 }
 
 /* Cycles for one image on one core, fitted to measurements: products are LANES wide in both; every tile and vector of channels
