@@ -10,7 +10,8 @@ import engine
 from engine import kernels
 
 _common = dict(deadline=None, print_blob=True,
-               suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+               suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large,
+                                      HealthCheck.filter_too_much])
 settings.register_profile("ci", max_examples=100, **_common)
 settings.register_profile("quick", max_examples=20, **_common)
 settings.register_profile("fuzz", max_examples=2_500, **_common)  # 100,000 over all the variants

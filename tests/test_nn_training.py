@@ -106,14 +106,15 @@ def test_two_fits_continue_like_one():
     assert parts.epochs_done == 3
 
 
-def test_reproducible_in_another_process():
+def test_reproducible_in_another_process(tmp_path):
     code = ("import test_nn_training as t; model, _ = t.train(epochs=1); "
             "print(model.weights.tobytes().hex())")
     here, _ = train(epochs=1)
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(
         [os.path.dirname(__file__), os.path.dirname(os.path.dirname(engine.__file__))])}
+    # from another folder: -c looks in the present one first, which may hold an engine without C
     there = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                           env=environment, check=True).stdout.strip()
+                           env=environment, cwd=tmp_path, check=True).stdout.strip()
     assert there == here.weights.tobytes().hex()
 
 
