@@ -60,7 +60,7 @@ def test_pool2d(kind, data):
     case = data.draw(pool2d_cases(kinds=(kind,), dtypes=("float64",)).filter(small))
     x, dy = (case.rng.standard_normal(shape) for shape in
              (case.problem.x_shape, case.problem.y_shape))
-    if kind == "lp":  # the higher derivatives of |x|^p, which differences leave out, have a pole at 0
+    if kind == "lp":  # differences leave out higher derivatives, which have a pole at 0
         x += np.copysign(0.25, x)
     name, given = arguments(case)
     dx = getattr(engine, f"{name}_backward")(dy, x, **given)
