@@ -178,5 +178,5 @@ int32_t NAME(conv2d_prefers_winograd)(const engine_conv2d *p, int32_t direction)
     int fits = ELEM_IS_FLOATING && p->kh == 3 && p->kw == 3 && p->stride_h == 1 && p->stride_w == 1 && p->dil_h == 1 && p->dil_w == 1;
     if (!fits) return 0;
     struct correlation c = direction == ENGINE_BACKWARD_DATA ? backward_data(p, 0, 0) : forward(p);
-    return NAME(winograd_wins)(&c);
+    return NAME(winograd_wins)(&c, direction == ENGINE_BACKWARD_WEIGHT);
 }

@@ -242,12 +242,14 @@ void NAME(winograd)(const struct correlation *c, const elem *source, const elem 
     engine_parallel(c->threads, c->g * b->blocks * b->parts, block_task, &job);
 }
 
-/* Cycles for one image on one core, fitted to measurements: products are LANES wide in both; every tile and vector of channels
-   is transformed on its way in and out, every vector of weights once. */
-int NAME(winograd_wins)(const struct correlation *c) {
-    double in = (double)ceil_div(c->sc, LANES), out = (double)ceil_div(c->dc, LANES), sc = (double)c->sc;
+/* Cycles for one image on one core.  Products are LANES wide, and narrow.c wastes none where channels are few; every tile and
+   vector of channels is transformed on its way in and out, every vector of weights once.  The factors were fitted to
+   measurements (docs/performance.md): both models meet where both kernels are equally fast. */
+int NAME(winograd_wins)(const struct correlation *c, int weight_gradient) {
+    double sc = (double)c->sc, dc = (double)c->dc, in = (double)ceil_div(c->sc, LANES), out = (double)ceil_div(c->dc, LANES);
     double tiles = (double)(ceil_div(c->dh, 4) * ceil_div(c->dw, 4)), pixels = (double)(c->dh * c->dw);
-    double direct = 9 * pixels * sc * out;
-    double winograd = 36 * tiles * sc * out + 250 * tiles * in + 300 * tiles * out + 180 * sc * out;
-    return winograd < 0.9 * direct;
+    double direct = 9 * pixels * sc * dc / LANES, products = 36 * tiles * sc * out, inputs = 250 * tiles * in;
+    if (weight_gradient)
+        return c->sc >= 4 && c->dc >= 4 && products + inputs + 220 * tiles * out + 150 * sc * out <= 1.3 * direct;
+    return products + inputs + 300 * tiles * out + 180 * sc * out + 2000 <= 1.1 * direct;
 }

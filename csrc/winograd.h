@@ -18,7 +18,7 @@ int64_t NAME(winograd_weight_workspace)(const struct correlation *c);
 /* The gradient of the weights of the correlation x -> y. */
 void NAME(winograd_weight)(const struct correlation *c, const elem *x, const elem *dy, elem *dweight, void *workspace);
 
-/* whether this is faster than correlate() for an image by itself, its weights not packed */
-int NAME(winograd_wins)(const struct correlation *c);
+/* whether this is faster than the other kernels for an image by itself, its weights not packed */
+int NAME(winograd_wins)(const struct correlation *c, int weight_gradient);
 
 #endif

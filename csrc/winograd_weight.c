@@ -2,9 +2,13 @@
 
        dweight = A^T [sum over tiles of (B^T x B) * (G dy G^T)] A
 
-   so the tiles are what the 36 matrix products sum over, and the outer transform is done once, at the end.  The tiles are taken
-   in batches that fit the cache; first all of a batch is transformed, then multiplied.  Every sum runs over the tiles in order,
-   whatever the number of threads. */
+   so the tiles are what the 36 matrix products sum over, and the outer transform is done once, at the end.  First tiles are
+   transformed, then multiplied, in one of two ways:
+
+   - many tiles: in batches that fit the cache, a task for each of the 36 products;
+   - many weights (their sums are most of the memory): all tiles in one batch, a task for each piece of the weights, whose sums never leave the cache.
+
+   Either way every sum runs over the tiles in chunks in order, whatever the batches and the number of threads. */
 #include "arena.h"
 #include "thread.h"
 #include "winograd.h"
@@ -15,14 +19,18 @@
 #include <stdlib.h>
 
 enum {
-    BATCH_BYTES = 4 << 20, /* of transformed tiles */
     CHUNK = 64,            /* tiles summed from zero before they are added up */
+    BATCH_BYTES = 2 << 20, /* of transformed tiles */
+    WHOLE_BYTES = 24 << 20, /* the same, of all tiles at once */
+    PIECE = 64,            /* input channels of a piece of the weights */
     TILES_PER_TASK = 16,
+    TASKS_PER_THREAD = 4,
 };
 
 struct blocking {
     int64_t tiles_h, tiles_w, total;
-    int64_t batch, batches;         /* tiles */
+    int by_pieces;
+    int64_t batch, piece;           /* tiles; input channels */
     int64_t vecs, width, k_blocks;  /* output channels */
     int64_t v_row, v_plane, w_block, w_plane, s_block, s_plane;
 };
@@ -34,8 +42,11 @@ struct job {
     int64_t group, first, tiles; /* of the batch at hand */
     const elem *x, *dy;
     elem *dweight;
-    elem *v, *w, *sum;           /* [36][tile][ic], [36][channel block][tile][width], [36][channel block][ic][width] */
-    elem **scratch;              /* of every worker */
+    elem *v, *w;                 /* [36][tile][ic], [36][channel block][tile][width] */
+    elem *sum;                   /* [36][channel block][ic][width], or every worker has its own for one piece */
+    struct worker {
+        elem *sum, *scratch;
+    } *worker;
 };
 
 static struct blocking block_up(const struct correlation *c) {
@@ -44,17 +55,19 @@ static struct blocking block_up(const struct correlation *c) {
     b.vecs = min64(TILE_VECS, ceil_div(c->dc, LANES));
     b.width = b.vecs * LANES;
     b.k_blocks = ceil_div(c->dc, b.width);
-    int64_t bytes = BATCH_BYTES;
-    int64_t fit = bytes / (36 * (int64_t)sizeof(elem) * (c->sc + c->dc));
-    b.batch = max64(1, min64(b.total, max64(CHUNK, fit / CHUNK * CHUNK)));
-    b.batches = ceil_div(b.total, b.batch);
+    int64_t bytes = 36 * (int64_t)sizeof(elem) * (c->sc + c->dc), batch_bytes = BATCH_BYTES, pieces = b.k_blocks * ceil_div(c->sc, PIECE);
+    int whole = 1;
+    b.by_pieces = whole && b.total > 0 && 3 * c->sc * c->dc > 2 * b.total * (c->sc + c->dc) && b.total * bytes <= WHOLE_BYTES &&
+                  (pieces % c->threads == 0 || pieces >= TASKS_PER_THREAD * c->threads);
+    b.batch = max64(1, b.by_pieces ? b.total : min64(b.total, max64(1, batch_bytes / bytes / CHUNK) * CHUNK));
+    b.piece = b.by_pieces ? min64(c->sc, PIECE) : c->sc;
 
     b.v_row = winograd_pitch(c->sc + TILE_ROWS_1); /* the last rows of products read past the channels */
     b.v_plane = winograd_pitch(b.batch * b.v_row);
     b.w_block = b.batch * b.width;
     b.w_plane = winograd_pitch(b.k_blocks * b.w_block);
-    b.s_block = (c->sc + TILE_ROWS_1) * b.width;
-    b.s_plane = winograd_pitch(b.k_blocks * b.s_block);
+    b.s_block = (b.piece + TILE_ROWS_1) * b.width;
+    b.s_plane = winograd_pitch((b.by_pieces ? 1 : b.k_blocks) * b.s_block);
     return b;
 }
 
@@ -63,11 +76,14 @@ static void carve(struct job *job, struct arena *arena) {
     const struct blocking *b = &job->b;
     job->v = ARENA_TAKE(arena, elem, 36 * b->v_plane);
     job->w = ARENA_TAKE(arena, elem, 36 * b->w_plane);
-    job->sum = ARENA_TAKE(arena, elem, 36 * b->s_plane);
-    job->scratch = ARENA_TAKE(arena, elem *, c->threads);
+    if (!b->by_pieces) job->sum = ARENA_TAKE(arena, elem, 36 * b->s_plane);
+    job->worker = ARENA_TAKE(arena, struct worker, c->threads);
     for (int64_t t = 0; t < c->threads; t++) {
-        elem *scratch = ARENA_TAKE(arena, elem, max64(WINOGRAD_SCRATCH, WINOGRAD_TAPS_SCRATCH));
-        if (arena->base) job->scratch[t] = scratch;
+        struct worker w = {
+            .sum = b->by_pieces ? ARENA_TAKE(arena, elem, 36 * b->s_plane) : NULL,
+            .scratch = ARENA_TAKE(arena, elem, max64(WINOGRAD_SCRATCH, WINOGRAD_TAPS_SCRATCH)),
+        };
+        if (arena->base) job->worker[t] = w;
     }
 }
 
@@ -91,25 +107,22 @@ static void transform_task(void *context, int64_t task, int64_t worker) {
     int64_t first = task / (1 + b->k_blocks) * TILES_PER_TASK, tiles = min64(TILES_PER_TASK, job->tiles - first);
     if (part == 0) {
         NAME(winograd_transform_inputs)(&job->in, job->x + job->group * c->sc * c->s_stride[1], c->sc, job->first + first, tiles,
-                                        job->v + first * b->v_row, b->v_plane, b->v_row, job->scratch[worker]);
+                                        job->v + first * b->v_row, b->v_plane, b->v_row, job->worker[worker].scratch);
     } else {
         int64_t width = block_vecs(job, k) * LANES, channel = job->group * c->dc + k * b->width;
         NAME(winograd_transform_gradients)(&job->out, job->dy + channel * c->d_stride[1], block_lanes(job, k), job->first + first,
                                            tiles, job->w + k * b->w_block + first * width, b->w_plane, width,
-                                           job->scratch[worker]);
+                                           job->worker[worker].scratch);
     }
 }
 
-/* ---- one of the 36 products, one block of output channels ---- */
+/* ---- products and what becomes of them ---- */
 
-static void multiply_task(void *context, int64_t task, int64_t worker) {
-    (void)worker;
-    const struct job *job = context;
+/* One of the 36, one block of output channels, input channels [c0, c0 + channels). */
+static void multiply(const struct job *job, int64_t e, int64_t k, int64_t c0, int64_t channels, elem *sum) {
     const struct blocking *b = &job->b;
-    int64_t e = task % 36, k = task / 36, vecs = block_vecs(job, k), width = vecs * LANES;
-    int64_t channels = job->c->sc, calls = ceil_div(channels, tile_rows(vecs));
-    const elem *v = job->v + e * b->v_plane, *w = job->w + e * b->w_plane + k * b->w_block;
-    elem *sum = job->sum + e * b->s_plane + k * b->s_block;
+    int64_t vecs = block_vecs(job, k), width = vecs * LANES, calls = ceil_div(channels, tile_rows(vecs));
+    const elem *v = job->v + e * b->v_plane + c0, *w = job->w + e * b->w_plane + k * b->w_block;
     for (int64_t t = 0; t < job->tiles; t += CHUNK)
         for (int64_t i = 0, c = 0, rows; i < calls; i++, c += rows) {
             rows = vecs == TILE_VECS ? channels * (i + 1) / calls - c : tile_rows(vecs);
@@ -118,19 +131,36 @@ static void multiply_task(void *context, int64_t task, int64_t worker) {
         }
 }
 
-/* ---- sums -> dweight, LANES input channels of one block of output channels ---- */
-
-static void finish_task(void *context, int64_t task, int64_t worker) {
-    const struct job *job = context;
+static void store(const struct job *job, int64_t k, int64_t c0, int64_t channels, const elem *sum, elem *scratch) {
     const struct correlation *c = job->c;
-    const struct blocking *b = &job->b;
-    int64_t pieces = ceil_div(c->sc, LANES), k = task / pieces, c0 = task % pieces * LANES;
-    int64_t channels = min64(LANES, c->sc - c0), lanes = block_lanes(job, k), width = block_vecs(job, k) * LANES;
+    int64_t lanes = block_lanes(job, k), width = block_vecs(job, k) * LANES;
     for (int64_t j = 0; j < lanes; j += LANES)
-        NAME(winograd_store_taps)(c, job->sum + k * b->s_block + c0 * width + j, b->s_plane, width, channels,
-                                  min64(LANES, lanes - j),
-                                  job->dweight + job->group * c->w_group + (k * b->width + j) * c->w_dc + c0 * c->w_sc,
-                                  job->scratch[worker]);
+        NAME(winograd_store_taps)(c, sum + j, job->b.s_plane, width, channels, min64(LANES, lanes - j),
+                                  job->dweight + job->group * c->w_group + (k * job->b.width + j) * c->w_dc + c0 * c->w_sc,
+                                  scratch);
+}
+
+static void multiply_task(void *context, int64_t task, int64_t worker) {
+    (void)worker;
+    const struct job *job = context;
+    int64_t e = task % 36, k = task / 36;
+    multiply(job, e, k, 0, job->c->sc, job->sum + e * job->b.s_plane + k * job->b.s_block);
+}
+
+static void store_task(void *context, int64_t task, int64_t worker) {
+    const struct job *job = context;
+    int64_t pieces = ceil_div(job->c->sc, LANES), k = task / pieces, c0 = task % pieces * LANES;
+    const elem *sum = job->sum + k * job->b.s_block + c0 * block_vecs(job, k) * LANES;
+    store(job, k, c0, min64(LANES, job->c->sc - c0), sum, job->worker[worker].scratch);
+}
+
+static void piece_task(void *context, int64_t task, int64_t worker) {
+    const struct job *job = context;
+    const struct worker *w = &job->worker[worker];
+    int64_t pieces = ceil_div(job->c->sc, PIECE), k = task / pieces, c0 = task % pieces * PIECE;
+    int64_t channels = min64(PIECE, job->c->sc - c0);
+    for (int64_t e = 0; e < 36; e++) multiply(job, e, k, c0, channels, w->sum + e * job->b.s_plane);
+    store(job, k, c0, channels, w->sum, w->scratch);
 }
 
 void NAME(winograd_weight)(const struct correlation *c, const elem *x, const elem *dy, elem *dweight, void *workspace) {
@@ -145,13 +175,16 @@ void NAME(winograd_weight)(const struct correlation *c, const elem *x, const ele
     memcpy(job.out.stride, c->d_stride, sizeof c->d_stride);
     struct arena arena = {.base = workspace};
     carve(&job, &arena);
-    if (b->total == 0) memset(job.sum, 0, (size_t)(36 * b->s_plane) * sizeof(elem));
+    if (b->total == 0 && !b->by_pieces) memset(job.sum, 0, (size_t)(36 * b->s_plane) * sizeof(elem));
     for (job.group = 0; job.group < c->g; job.group++) {
         for (job.first = 0; job.first < b->total; job.first += b->batch) {
             job.tiles = min64(b->batch, b->total - job.first);
             engine_parallel(c->threads, ceil_div(job.tiles, TILES_PER_TASK) * (1 + b->k_blocks), transform_task, &job);
-            engine_parallel(c->threads, 36 * b->k_blocks, multiply_task, &job);
+            if (b->by_pieces)
+                engine_parallel(c->threads, b->k_blocks * ceil_div(c->sc, PIECE), piece_task, &job);
+            else
+                engine_parallel(c->threads, 36 * b->k_blocks, multiply_task, &job);
         }
-        engine_parallel(c->threads, b->k_blocks * ceil_div(c->sc, LANES), finish_task, &job);
+        if (!b->by_pieces) engine_parallel(c->threads, b->k_blocks * ceil_div(c->sc, LANES), store_task, &job);
     }
 }
