@@ -8,7 +8,7 @@
        column p of A^T: 1, p, p^2, p^3,  infinity: 0 0 0 1.
    Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2015), take a = 1 and b = 2.  Points whose products stay
    near one round far less (Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd Convolution", 2020):
-   a = 3/4 and b = 3/2 are as exact as a plain sum of products.  tests/test_winograd_points.py derives every constant below.
+   a = 3/4 and b = 3/2 are as exact as a plain sum of products.  tests/test_winograd.py derives every constant below.
 
    F(3, 4), the gradient of the weights, is the same with the roles of y and g exchanged: same points, same B^T. */
 #ifndef ENGINE_WINOGRAD_TRANSFORM_H
