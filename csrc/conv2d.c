@@ -2,6 +2,7 @@
 #include "conv2d.h"
 #include "arena.h"
 #include "conv2d_weight.h"
+#include "depthwise.h"
 #include "depthwise_last.h"
 #include "narrow.h"
 #include "narrow_weight.h"
@@ -90,9 +91,17 @@ static void fill_call(const engine_conv2d *p, int32_t direction, struct call *ca
 }
 
 /* im2col asks for patches, which only the dense kernel makes */
-enum kind { DENSE, NARROW, DEPTHWISE_LAST, WINOGRAD };
+enum kind { DENSE, NARROW, DEPTHWISE, DEPTHWISE_LAST, WINOGRAD };
 
-static enum kind kind_of(const engine_conv2d *p, const struct correlation *c) {
+static enum kind kind_of(const engine_conv2d *p, const struct call *call) {
+    if (ELEM_IS_FLOATING && p->algorithm == ENGINE_WINOGRAD) return WINOGRAD;
+    if (p->algorithm == ENGINE_IM2COL) return DENSE;
+    if (NAME(depthwise_last_suits)(call->c)) return DEPTHWISE_LAST;
+    if (NAME(depthwise_suits)(call->count, call->across, call->c)) return DEPTHWISE;
+    return NAME(narrow_suits)(call->c) ? NARROW : DENSE;
+}
+
+static enum kind kind_of_weight(const engine_conv2d *p, const struct correlation *c) {
     if (ELEM_IS_FLOATING && p->algorithm == ENGINE_WINOGRAD) return WINOGRAD;
     if (p->algorithm == ENGINE_IM2COL) return DENSE;
     if (NAME(depthwise_last_suits)(c)) return DEPTHWISE_LAST;
@@ -104,7 +113,8 @@ static void run_call(const engine_conv2d *p, int32_t direction, const elem *sour
     struct call call = count_call(p, direction);
     fill_call(p, direction, &call, workspace);
     void *rest = (char *)workspace + call.bytes;
-    switch (kind_of(p, call.c)) {
+    switch (kind_of(p, &call)) {
+        case DEPTHWISE: NAME(depthwise)(call.count, call.across, call.c, source, weight, bias, dest, rest); break;
         case DEPTHWISE_LAST: NAME(depthwise_last)(call.count, call.c, source, weight, bias, dest, rest); break;
         case NARROW: NAME(narrow)(call.count, call.across, call.c, source, weight, bias, dest, rest); break;
         case DENSE:
@@ -120,7 +130,8 @@ static int64_t call_workspace(const engine_conv2d *p, int32_t direction) {
     if (!memory) return INT64_MAX; /* more than any limit: the caller reports that memory is short */
     fill_call(p, direction, &call, memory);
     int64_t most = 0;
-    switch (kind_of(p, call.c)) {
+    switch (kind_of(p, &call)) {
+        case DEPTHWISE: most = NAME(depthwise_workspace)(call.count, call.across, call.c); break;
         case DEPTHWISE_LAST: most = NAME(depthwise_last_workspace)(call.count, call.c); break;
         case NARROW: most = NAME(narrow_workspace)(call.count, call.across, call.c); break;
         case DENSE:
@@ -135,7 +146,7 @@ static int64_t call_workspace(const engine_conv2d *p, int32_t direction) {
 int64_t NAME(conv2d_workspace)(const engine_conv2d *p, int32_t direction) {
     if (direction != ENGINE_BACKWARD_WEIGHT) return call_workspace(p, direction);
     struct correlation c = forward(p);
-    switch (kind_of(p, &c)) {
+    switch (kind_of_weight(p, &c)) {
         case DEPTHWISE_LAST: return NAME(depthwise_last_weight_workspace)(&c);
         case NARROW: return NAME(narrow_weight_workspace)(&c);
         case WINOGRAD: return NAME(winograd_weight_workspace)(&c);
@@ -154,8 +165,9 @@ void NAME(conv2d_backward_data)(const engine_conv2d *p, const void *dy, const vo
 
 void NAME(conv2d_backward_weight)(const engine_conv2d *p, const void *dy, const void *x, void *dweight, void *workspace) {
     struct correlation c = forward(p);
-    switch (kind_of(p, &c)) {
+    switch (kind_of_weight(p, &c)) {
         case DEPTHWISE_LAST: NAME(depthwise_last_weight)(&c, x, dy, dweight, workspace); break;
+        case DEPTHWISE:
         case NARROW: NAME(narrow_weight)(&c, x, dy, dweight, workspace); break;
         case DENSE: NAME(conv2d_weight)(p, dy, x, dweight, workspace); break;
         case WINOGRAD: NAME(winograd_weight)(&c, x, dy, dweight, workspace);

@@ -1,23 +1,13 @@
-/* One channel of a depthwise correlation, from a staged plane (see narrow.h) to rows of the destination. */
+/* Depthwise correlations of arrays whose rows lie contiguous in memory: a channel's plane after the other, in place. */
 #ifndef ENGINE_DEPTHWISE_H
 #define ENGINE_DEPTHWISE_H
 
-#include "vec.h"
+#include "correlate.h"
 
-struct depthwise_rows {
-    int64_t taps_h, taps_w, step_h;
-    const int64_t *column; /* where the taps of the first row read, relative to the first pixel */
-    const elem *weights;   /* [taps_h][taps_w] */
-    const elem *source;
-    int64_t pitch, plane;  /* from row to row of a sub-plane, and from one row's sub-plane to the next row's */
-    elem bias;
-    int relu;
-    int64_t rows, cols;
-    elem *to;
-    int64_t to_pitch;
-};
-
-int NAME(depthwise_rows_suits)(int64_t taps_h, int64_t space_h, int64_t step_h, int64_t rows);
-void NAME(depthwise_rows)(const struct depthwise_rows *d);
+/* `across` consecutive phases, a divisor of `phases`, fill the same rows of dest between them */
+int NAME(depthwise_suits)(int64_t phases, int64_t across, const struct correlation *phase);
+int64_t NAME(depthwise_workspace)(int64_t phases, int64_t across, const struct correlation *phase);
+void NAME(depthwise)(int64_t phases, int64_t across, const struct correlation *phase, const elem *source, const elem *weight,
+                     const elem *bias, elem *dest, void *workspace);
 
 #endif

@@ -1,6 +1,5 @@
 #include "narrow.h"
 #include "arena.h"
-#include "depthwise.h"
 #include "stage.h"
 #include "thread.h"
 
@@ -233,20 +232,6 @@ static void phases_of_rows(const struct job *job, int64_t f, int64_t group, int6
         }
 }
 
-/* A depthwise channel of one phase whose destination rows are contiguous goes there without a detour. */
-static void depthwise_channel(const struct job *job, int64_t f, int64_t group, int64_t i0, elem *dest, const elem *strip) {
-    const struct correlation *c = &job->phase[f];
-    const struct blocking *b = &job->b;
-    const struct taps *taps = &job->taps[f];
-    struct depthwise_rows d = {
-        .taps_h = c->taps_h, .taps_w = c->taps_w, .step_h = c->step_h, .column = taps->offset,
-        .weights = taps->packed + group * taps->k, .source = strip, .pitch = b->src_cols,
-        .plane = c->step_w * b->src_rows * b->src_cols, .bias = job->bias ? job->bias[group] : 0, .relu = c->relu,
-        .rows = min64(b->rows, c->dh - i0), .cols = c->dw, .to_pitch = c->d_stride[2],
-        .to = dest + job->phase[f].d_offset + group * c->d_stride[1] + i0 * c->d_stride[2]};
-    NAME(depthwise_rows)(&d);
-}
-
 static void strip_task(void *context, int64_t task, int64_t worker) {
     struct job *job = context;
     const struct blocking *b = &job->b;
@@ -256,12 +241,6 @@ static void strip_task(void *context, int64_t task, int64_t worker) {
     if (i0 >= b->dh) return; /* equal strips can cover the plane before the last one */
     stage_strip(job, i0, job->source + image * c->s_stride[0] + group * c->sc * c->s_stride[1], w->strip);
     elem *dest = job->dest + image * c->d_stride[0];
-    int direct = job->phases == 1 && c->sc == 1 && c->dc == 1 && c->d_stride[3] == 1 &&
-                 NAME(depthwise_rows_suits)(c->taps_h, c->space_h, c->step_h, min64(b->rows, c->dh - i0));
-    if (direct) {
-        depthwise_channel(job, 0, group, i0, dest, w->strip);
-        return;
-    }
     for (int64_t f = 0; f < job->phases; f += job->across)
         for (int64_t r0 = 0; r0 < c->dc; r0 += b->channels) phases_of_rows(job, f, group, r0, i0, dest, w);
 }

@@ -65,6 +65,49 @@ INLINE vec vec_relu(vec v) {
     return (vec)((vec_bits)v & ~negative);
 }
 
+/* the first `count` lanes in memory, no more of which is touched; the others are zero */
+#if defined(__x86_64__) && VEC_BYTES == 64
+#include <immintrin.h>
+#define LANES_BELOW(count) ((1u << (count)) - 1)
+#if ELEM_BYTES == 4
+INLINE vec vec_load_first(const elem *p, int64_t count) {
+    return (vec)_mm512_maskz_loadu_epi32((__mmask16)LANES_BELOW(count), p);
+}
+INLINE void vec_store_first(elem *p, vec v, int64_t count) {
+    _mm512_mask_storeu_epi32(p, (__mmask16)LANES_BELOW(count), (__m512i)v);
+}
+#else
+INLINE vec vec_load_first(const elem *p, int64_t count) {
+    return (vec)_mm512_maskz_loadu_epi64((__mmask8)LANES_BELOW(count), p);
+}
+INLINE void vec_store_first(elem *p, vec v, int64_t count) {
+    _mm512_mask_storeu_epi64(p, (__mmask8)LANES_BELOW(count), (__m512i)v);
+}
+#endif
+#elif defined(__x86_64__) && VEC_BYTES == 32
+#include <immintrin.h>
+#if ELEM_BYTES == 4
+INLINE __m256i vec_lanes_below(int64_t count) {
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32((int)count), _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7));
+}
+INLINE vec vec_load_first(const elem *p, int64_t count) {
+    return (vec)_mm256_maskload_epi32((const void *)p, vec_lanes_below(count));
+}
+INLINE void vec_store_first(elem *p, vec v, int64_t count) {
+    _mm256_maskstore_epi32((void *)p, vec_lanes_below(count), (__m256i)v);
+}
+#else
+INLINE __m256i vec_lanes_below(int64_t count) {
+    return _mm256_cmpgt_epi64(_mm256_set1_epi64x(count), _mm256_setr_epi64x(0, 1, 2, 3));
+}
+INLINE vec vec_load_first(const elem *p, int64_t count) {
+    return (vec)_mm256_maskload_epi64((const void *)p, vec_lanes_below(count));
+}
+INLINE void vec_store_first(elem *p, vec v, int64_t count) {
+    _mm256_maskstore_epi64((void *)p, vec_lanes_below(count), (__m256i)v);
+}
+#endif
+#else
 INLINE vec vec_load_first(const elem *p, int64_t count) {
     elem lane[LANES] = {0};
     memcpy(lane, p, (size_t)count * sizeof(elem));
@@ -75,6 +118,7 @@ INLINE void vec_store_first(elem *p, vec v, int64_t count) {
     vec_store(lane, v);
     memcpy(p, lane, (size_t)count * sizeof(elem));
 }
+#endif
 
 /* a0 b0 a1 b1 ... from the lower, or the upper, halves of a and b */
 #if LANES == 16
