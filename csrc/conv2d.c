@@ -118,7 +118,8 @@ static void run_call(const engine_conv2d *p, int32_t direction, const elem *sour
         case DEPTHWISE_LAST: NAME(depthwise_last)(call.count, call.c, source, weight, bias, dest, rest); break;
         case NARROW: NAME(narrow)(call.count, call.across, call.c, source, weight, bias, dest, rest); break;
         case DENSE:
-            for (int64_t f = 0; f < call.count; f++) NAME(correlate)(&call.c[f], source, weight, bias, dest, rest);
+            NAME(correlate)(call.count, call.across, call.c, source, p->packed ? NULL : weight, p->packed ? weight : NULL, bias,
+                            dest, rest);
             break;
         case WINOGRAD: NAME(winograd)(call.c, source, p->packed ? NULL : weight, p->packed ? weight : NULL, bias, dest, rest);
     }
@@ -134,9 +135,7 @@ static int64_t call_workspace(const engine_conv2d *p, int32_t direction) {
         case DEPTHWISE: most = NAME(depthwise_workspace)(call.count, call.across, call.c); break;
         case DEPTHWISE_LAST: most = NAME(depthwise_last_workspace)(call.count, call.c); break;
         case NARROW: most = NAME(narrow_workspace)(call.count, call.across, call.c); break;
-        case DENSE:
-            for (int64_t f = 0; f < call.count; f++) most = max64(most, NAME(correlate_workspace)(&call.c[f]));
-            break;
+        case DENSE: most = NAME(correlate_workspace)(call.count, call.across, call.c, p->packed); break;
         case WINOGRAD: most = NAME(winograd_workspace)(call.c, p->packed);
     }
     free(memory);

@@ -173,7 +173,7 @@ static void weight_task(void *context, int64_t task, int64_t worker) {
                 w->pixel[i * cols + j] = i * p->stride_h * b->pitch_h + j * p->stride_w * b->pitch_w;
 
         for (int64_t t = 0; t < taps; t += tile_height)
-            tile(rows * cols, w->pixel, w->dy, source, w->tap + t, acc + t * width, add);
+            tile(tile_height, rows * cols, w->pixel, w->dy, source, w->tap + t, acc + t * width, add);
         add = 1;
     }
     if (!add) memset(acc, 0, (size_t)(taps * width) * sizeof(elem));

@@ -21,9 +21,16 @@ struct correlation {
     int64_t threads;
 };
 
-int64_t NAME(correlate_workspace)(const struct correlation *c);
-/* writes all of dest; bias may be NULL */
-void NAME(correlate)(const struct correlation *c, const elem *source, const elem *weight, const elem *bias, elem *dest,
-                     void *workspace);
+/* Several correlations of one source, the phases of one convolution: `across` consecutive ones, a divisor of `phases`, fill the
+   same rows of the destination between them.  The first phase has the most rows and columns. */
+int64_t NAME(correlate_workspace)(int64_t phases, int64_t across, const struct correlation *phase, int packed);
+
+/* writes all of dest; bias may be NULL; the weights come either as they are or packed, the other is NULL */
+void NAME(correlate)(int64_t phases, int64_t across, const struct correlation *phase, const elem *source, const elem *weight,
+                     const elem *packed, const elem *bias, elem *dest, void *workspace);
+
+/* The weights of all phases as the tiles read them. */
+int64_t NAME(correlate_packed_bytes)(int64_t phases, const struct correlation *phase);
+void NAME(correlate_pack)(int64_t phases, const struct correlation *phase, const elem *weight, elem *packed);
 
 #endif

@@ -1,4 +1,5 @@
 #include "tile.h"
+#include "arena.h"
 
 /* rows and vecs are constants wherever this is called, so acc lives in registers */
 INLINE void tile(const int rows, const int vecs, int64_t k, const int64_t *offset, const elem *weights, const elem *source,
@@ -33,10 +34,20 @@ INLINE void tile(const int rows, const int vecs, int64_t k, const int64_t *offse
     }
 }
 
+/* Rows can be as few as half: pixels that are no multiple of the tile are spread evenly over one more of them. */
+#define CASE(vecs, fewer)                                                                                              \
+    case fewer:                                                                                                        \
+        if (fewer <= TILE_ROWS_##vecs / 2)                                                                             \
+            tile(TILE_ROWS_##vecs - fewer, vecs, k, offset, weights, source, row, acc, add);                           \
+        break;
+
 #define TILE(vecs)                                                                                                     \
-    static void tile_##vecs(int64_t k, const int64_t *offset, const elem *weights, const elem *source,                 \
+    static void tile_##vecs(int64_t rows, int64_t k, const int64_t *offset, const elem *weights, const elem *source,   \
                             const int64_t *row, elem *acc, int add) {                                                  \
-        tile(TILE_ROWS_##vecs, vecs, k, offset, weights, source, row, acc, add);                                       \
+        switch (min64(TILE_ROWS_##vecs - rows, TILE_ROWS_##vecs / 2)) {                                                \
+            CASE(vecs, 0) CASE(vecs, 1) CASE(vecs, 2) CASE(vecs, 3) CASE(vecs, 4) CASE(vecs, 5) CASE(vecs, 6)          \
+            CASE(vecs, 7)                                                                                              \
+        }                                                                                                              \
     }
 TILE(1)
 TILE(2)

@@ -9,10 +9,11 @@
 
 #include "vec.h"
 
-typedef void tile_function(int64_t k, const int64_t *offset, const elem *weights, const elem *source, const int64_t *row,
+typedef void tile_function(int64_t rows, int64_t k, const int64_t *offset, const elem *weights, const elem *source, const int64_t *row,
                            elem *acc, int add);
 
-/* the tile of that many vectors, 1 <= vecs <= TILE_VECS, and its number of rows */
+/* the tile of that many vectors, 1 <= vecs <= TILE_VECS, and the most rows it has; with less than half of them it computes
+   half, the last ones to no use */
 tile_function *NAME(tile)(int64_t vecs);
 
 INLINE int64_t tile_rows(int64_t vecs) {
