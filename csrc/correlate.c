@@ -1,6 +1,7 @@
 /* A strip of destination pixels is the unit of work: its source is staged with zeros around it, then every block of channels of
    every phase goes through the register tile, chunk of products by chunk, and out. */
 #include "correlate.h"
+#include "ahead.h"
 #include "arena.h"
 #include "finish.h"
 #include "stage.h"
@@ -47,6 +48,7 @@ struct job {
         elem *strip, *acc, *patch;
         int64_t *pixel, *patch_row;
         int64_t holds;         /* the strip that is staged */
+        struct ahead source_ahead, dest_ahead;
     } *worker;
 };
 
@@ -247,7 +249,7 @@ static void fill_offsets(const struct job *job, int64_t f) {
 }
 
 /* One block of channels over one strip: chunks of channels outside, tiles of pixels inside. */
-static void multiply_direct(const struct job *job, const struct taps *taps, const struct worker *w, const elem *source,
+static void multiply_direct(const struct job *job, const struct taps *taps, struct worker *w, const elem *source,
                             const elem *packed, int64_t vecs, int64_t pixels, elem *acc) {
     tile_function *tile = NAME(tile)(vecs);
     int64_t calls = ceil_div(pixels, tile_rows(vecs)), width = vecs * LANES, sc = job->phase[0].sc;
@@ -257,12 +259,14 @@ static void multiply_direct(const struct job *job, const struct taps *taps, cons
         for (int64_t i = 0, p = 0, next; i < calls; i++, p = next) {
             next = pixels * (i + 1) / calls;
             tile(next - p, k, taps->offset + k0, packed + k0 * width, source, w->pixel + p, acc + p * width, c > 0);
+            ahead_step(&w->source_ahead);
+            ahead_step(&w->dest_ahead);
         }
     }
 }
 
 /* The same with the patches of a few tiles copied together first, as im2col does for a whole image. */
-static void multiply_im2col(const struct job *job, const struct taps *taps, const struct worker *w, const elem *source,
+static void multiply_im2col(const struct job *job, const struct taps *taps, struct worker *w, const elem *source,
                             const elem *packed, int64_t vecs, int64_t pixels, elem *acc) {
     tile_function *tile = NAME(tile)(vecs);
     int64_t height = tile_rows(vecs), step = PATCH_TILES * height, width = vecs * LANES, sc = job->phase[0].sc;
@@ -323,27 +327,74 @@ static void place_pixels(const struct job *job, const struct strip *s, int64_t *
     for (int64_t i = 0; i < TILE_ROWS_1; i++, pixel++) *pixel = pixel[-1];
 }
 
+/* ---- memory ahead of time ---- */
+
+static int64_t tile_calls(const struct job *job, int64_t phases, const struct taps *taps, int64_t vecs, int64_t pixels) {
+    int64_t calls = 0;
+    for (int64_t f = 0; f < phases; f++) calls += ceil_div(job->phase[0].sc, taps[f].chunk_channels);
+    return calls * ceil_div(pixels, tile_rows(vecs));
+}
+
+/* While one strip is computed the source of the next one comes nearer. */
+static void source_ahead(const struct job *job, int64_t index, int64_t blocks, int64_t pixels, struct worker *w) {
+    const struct correlation *c = &job->phase[0];
+    const struct blocking *b = &job->b;
+    struct ahead *ahead = &w->source_ahead;
+    struct strip s = find_strip(job, index);
+    ahead->outer = 0;
+    if (index == w->holds || s.image >= c->n || s.rows <= 0 || s.cols <= 0) return;
+    int64_t h0 = s.i0 * c->step_h + b->h0, w0 = s.j0 * c->step_w + b->w0;
+    int64_t top = max64(0, h0), rows = min64(c->sh, h0 + b->src_rows) - top;
+    int64_t left = max64(0, w0), cols = min64(c->sw, w0 + b->src_cols) - left;
+    if (rows <= 0 || cols <= 0) return;
+    ahead->base = job->source + s.image * c->s_stride[0] + s.group * c->sc * c->s_stride[1] + top * c->s_stride[2] +
+                  left * c->s_stride[3];
+    int64_t item = (int64_t)sizeof(elem);
+    if (b->channels_last) {
+        ahead->outer = rows, ahead->outer_stride = c->s_stride[2];
+        ahead->inner = cols, ahead->inner_stride = c->s_stride[3], ahead->bytes = c->sc * item;
+    } else if (c->s_stride[3] == 1) {
+        ahead->outer = c->sc, ahead->outer_stride = c->s_stride[1];
+        ahead->inner = rows, ahead->inner_stride = c->s_stride[2], ahead->bytes = cols * item;
+    }
+    ahead_pace(ahead, blocks * tile_calls(job, job->phases, job->taps, b->width / LANES, pixels));
+}
+
+/* While one block of channels is computed the place it goes to comes nearer. */
+static void dest_ahead(const struct job *job, const struct taps *taps, const struct finish *out, struct ahead *ahead) {
+    int64_t item = (int64_t)sizeof(elem);
+    ahead->base = out->dest;
+    ahead->outer = out->d_c == 1 || out->stream ? 0 : out->lanes, ahead->outer_stride = out->d_c;
+    ahead->inner = out->rows, ahead->inner_stride = out->d_h, ahead->bytes = out->cols * out->d_w * item;
+    if (out->d_h == out->cols * out->d_w) ahead->inner = 1, ahead->bytes *= out->rows;
+    if (out->d_w <= 0 || out->d_w > 4) ahead->outer = 0;
+    ahead_pace(ahead, tile_calls(job, job->across, taps, out->width / LANES, out->rows * out->acc_cols));
+}
+
 /* The phases f, f + 1, ... that share rows, one block of channels: products, then out. */
 static void phases_of_rows(const struct job *job, int64_t f, const struct strip *s, int64_t block, const elem *source,
-                           const struct worker *w) {
+                           struct worker *w) {
     const struct correlation *c = &job->phase[f];
     const struct blocking *b = &job->b;
     int64_t first = first_vec(b, block) * LANES, vecs = first_vec(b, block + 1) - first_vec(b, block);
     int64_t channel = s->group * c->dc + first, rows = min64(s->rows, c->dh - s->i0), acc_size = (b->pixels + TILE_ROWS_1) * b->width;
     if (rows <= 0) return;
+    struct finish out = {.acc = w->acc, .bias = job->bias ? job->bias + channel : NULL, .rows = rows, .acc_cols = s->cols,
+                         .lanes = min64(vecs * LANES, c->dc - first), .width = vecs * LANES, .d_c = c->d_stride[1],
+                         .d_h = c->d_stride[2], .d_w = c->d_stride[3], .relu = c->relu, .stream = b->stream};
+    elem *dest = job->dest + s->image * c->d_stride[0] + channel * c->d_stride[1] + s->i0 * c->d_stride[2] +
+                 s->j0 * c->d_stride[3];
+    out.dest = dest + c->d_offset, out.cols = min64(s->cols, c->dw - s->j0);
+    dest_ahead(job, &job->taps[f], &out, &w->dest_ahead);
     for (int64_t a = 0; a < job->across; a++) {
         const struct taps *taps = &job->taps[f + a];
         const elem *packed = taps->packed + taps->k * (s->group * b->vecs * LANES + first);
         (c->im2col ? multiply_im2col : multiply_direct)(job, taps, w, source, packed, vecs, rows * s->cols, w->acc + a * acc_size);
     }
 
-    struct finish out = {.bias = job->bias ? job->bias + channel : NULL, .rows = rows, .acc_cols = s->cols,
-                         .lanes = min64(vecs * LANES, c->dc - first), .width = vecs * LANES, .d_c = c->d_stride[1],
-                         .d_h = c->d_stride[2], .d_w = c->d_stride[3], .relu = c->relu, .stream = b->stream};
     for (int64_t a = 0; a < job->across; a++, c++) {
         out.acc = w->acc + a * acc_size;
-        out.dest = job->dest + c->d_offset + s->image * c->d_stride[0] + channel * c->d_stride[1] + s->i0 * c->d_stride[2] +
-                   s->j0 * c->d_stride[3];
+        out.dest = dest + c->d_offset;
         out.cols = min64(s->cols, c->dw - s->j0);
         if (job->across == 2 && out.d_w == 2) {
             NAME(finish_pair)(&out, w->acc + acc_size, min64(s->cols, c[1].dw - s->j0));
@@ -363,7 +414,9 @@ static void strip_task(void *context, int64_t task, int64_t worker) {
 
     const elem *source = strip_source(job, &s, w, index);
     place_pixels(job, &s, w->pixel);
-    for (int64_t block = part * b->blocks / b->parts; block < (part + 1) * b->blocks / b->parts; block++)
+    int64_t begin = part * b->blocks / b->parts, end = (part + 1) * b->blocks / b->parts;
+    source_ahead(job, (task + job->phase[0].threads) / b->parts, end - begin, s.rows * s.cols, w);
+    for (int64_t block = begin; block < end; block++)
         for (int64_t f = 0; f < job->phases; f += job->across) phases_of_rows(job, f, &s, block, source, w);
     if (b->stream) vec_stream_end();
 }
