@@ -6,6 +6,8 @@
 #include "depthwise_last.h"
 #include "narrow.h"
 #include "narrow_weight.h"
+#include "pointwise.h"
+#include "pointwise_weight.h"
 #include "winograd.h"
 
 #include <stdlib.h>
@@ -91,11 +93,12 @@ static void fill_call(const engine_conv2d *p, int32_t direction, struct call *ca
 }
 
 /* im2col asks for patches, which only the dense kernel makes */
-enum kind { DENSE, NARROW, DEPTHWISE, DEPTHWISE_LAST, WINOGRAD };
+enum kind { DENSE, POINTWISE, NARROW, DEPTHWISE, DEPTHWISE_LAST, WINOGRAD };
 
 static enum kind kind_of(const engine_conv2d *p, const struct call *call) {
     if (ELEM_IS_FLOATING && p->algorithm == ENGINE_WINOGRAD) return WINOGRAD;
     if (p->algorithm == ENGINE_IM2COL) return DENSE;
+    if (NAME(pointwise_suits)(call->count, call->c)) return POINTWISE;
     if (NAME(depthwise_last_suits)(call->c)) return DEPTHWISE_LAST;
     if (NAME(depthwise_suits)(call->count, call->across, call->c)) return DEPTHWISE;
     return NAME(narrow_suits)(call->c) ? NARROW : DENSE;
@@ -104,6 +107,7 @@ static enum kind kind_of(const engine_conv2d *p, const struct call *call) {
 static enum kind kind_of_weight(const engine_conv2d *p, const struct correlation *c) {
     if (ELEM_IS_FLOATING && p->algorithm == ENGINE_WINOGRAD) return WINOGRAD;
     if (p->algorithm == ENGINE_IM2COL) return DENSE;
+    if (NAME(pointwise_suits)(1, c)) return POINTWISE;
     if (NAME(depthwise_last_suits)(c)) return DEPTHWISE_LAST;
     return NAME(narrow_suits)(c) ? NARROW : DENSE;
 }
@@ -114,6 +118,7 @@ static void run_call(const engine_conv2d *p, int32_t direction, const elem *sour
     fill_call(p, direction, &call, workspace);
     void *rest = (char *)workspace + call.bytes;
     switch (kind_of(p, &call)) {
+        case POINTWISE: NAME(pointwise)(call.count, call.across, call.c, source, weight, bias, dest, rest); break;
         case DEPTHWISE: NAME(depthwise)(call.count, call.across, call.c, source, weight, bias, dest, rest); break;
         case DEPTHWISE_LAST: NAME(depthwise_last)(call.count, call.c, source, weight, bias, dest, rest); break;
         case NARROW: NAME(narrow)(call.count, call.across, call.c, source, weight, bias, dest, rest); break;
@@ -132,6 +137,7 @@ static int64_t call_workspace(const engine_conv2d *p, int32_t direction) {
     fill_call(p, direction, &call, memory);
     int64_t most = 0;
     switch (kind_of(p, &call)) {
+        case POINTWISE: most = NAME(pointwise_workspace)(call.c); break;
         case DEPTHWISE: most = NAME(depthwise_workspace)(call.count, call.across, call.c); break;
         case DEPTHWISE_LAST: most = NAME(depthwise_last_workspace)(call.count, call.c); break;
         case NARROW: most = NAME(narrow_workspace)(call.count, call.across, call.c); break;
@@ -147,6 +153,7 @@ int64_t NAME(conv2d_workspace)(const engine_conv2d *p, int32_t direction) {
     struct correlation c = forward(p);
     switch (kind_of_weight(p, &c)) {
         case DEPTHWISE_LAST: return NAME(depthwise_last_weight_workspace)(&c);
+        case POINTWISE: return NAME(pointwise_weight_workspace)(&c);
         case NARROW: return NAME(narrow_weight_workspace)(&c);
         case WINOGRAD: return NAME(winograd_weight_workspace)(&c);
         default: return NAME(conv2d_weight_workspace)(p);
@@ -168,6 +175,7 @@ void NAME(conv2d_backward_weight)(const engine_conv2d *p, const void *dy, const 
         case DEPTHWISE_LAST: NAME(depthwise_last_weight)(&c, x, dy, dweight, workspace); break;
         case DEPTHWISE:
         case NARROW: NAME(narrow_weight)(&c, x, dy, dweight, workspace); break;
+        case POINTWISE: NAME(pointwise_weight)(&c, x, dy, dweight, workspace); break;
         case DENSE: NAME(conv2d_weight)(p, dy, x, dweight, workspace); break;
         case WINOGRAD: NAME(winograd_weight)(&c, x, dy, dweight, workspace);
     }

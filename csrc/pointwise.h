@@ -1,0 +1,53 @@
+/* Convolution with one tap (1x1), forward and backward data: a product of the weights and the pixels' channels.
+
+   The pixels of all images are counted in one row, so that small images fill tiles between them.  Every sum runs over the
+   channels in the same order wherever its pixel falls, so the batch does not show in the bits. */
+#ifndef ENGINE_POINTWISE_H
+#define ENGINE_POINTWISE_H
+
+#include "arena.h"
+#include "correlate.h"
+
+/* Phases without taps, which backward data with a stride has besides the first, are where dest becomes zero. */
+int NAME(pointwise_suits)(int64_t phases, const struct correlation *phase);
+int64_t NAME(pointwise_workspace)(const struct correlation *c);
+void NAME(pointwise)(int64_t phases, int64_t across, const struct correlation *phase, const elem *source, const elem *weight,
+                     const elem *bias, elem *dest, void *workspace);
+
+/* one for each memory order of dest: vectors along its pixels, or along its channels */
+int64_t NAME(pointwise_planes_workspace)(const struct correlation *c);
+void NAME(pointwise_planes)(int64_t phases, int64_t across, const struct correlation *phase, const elem *source,
+                            const elem *weight, const elem *bias, elem *dest, void *workspace);
+int64_t NAME(pointwise_last_workspace)(const struct correlation *c);
+void NAME(pointwise_last)(int64_t phases, const struct correlation *phase, const elem *source, const elem *weight,
+                          const elem *bias, elem *dest, void *workspace);
+
+/* The pixels of n images in a row; `run` of them after one another are evenly spaced. */
+struct pixels {
+    int64_t run, h, w, stride_n, stride_h, stride_w;
+};
+
+INLINE struct pixels pixels_of(int64_t n, int64_t h, int64_t w, int64_t stride_n, int64_t stride_h, int64_t stride_w) {
+    if (w == 1) w = h, h = 1, stride_w = stride_h;
+    if (h == 1 && w == 1) w = n, stride_w = stride_n;
+    int64_t run = h == 1 || stride_h == w * stride_w ? h * w : w;
+    if (run == h * w && stride_n == run * stride_w) run *= n;
+    return (struct pixels){run, h, w, stride_n, stride_h, stride_w};
+}
+
+INLINE struct pixels source_pixels(const struct correlation *c) {
+    return pixels_of(c->n, c->dh, c->dw, c->s_stride[0], c->s_stride[2] * c->step_h, c->s_stride[3] * c->step_w);
+}
+
+INLINE struct pixels dest_pixels(const struct correlation *c) {
+    return pixels_of(c->n, c->dh, c->dw, c->d_stride[0], c->d_stride[2], c->d_stride[3]);
+}
+
+INLINE int64_t pixel_offset(const struct pixels *p, int64_t q) {
+    return q / (p->h * p->w) * p->stride_n + q / p->w % p->h * p->stride_h + q % p->w * p->stride_w;
+}
+
+/* the pixels from q to the end of its run */
+INLINE int64_t pixels_left(const struct pixels *p, int64_t q) { return p->run - q % p->run; }
+
+#endif
