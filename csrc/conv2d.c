@@ -4,6 +4,7 @@
 #include "conv2d_weight.h"
 #include "depthwise.h"
 #include "depthwise_last.h"
+#include "depthwise_weight.h"
 #include "narrow.h"
 #include "narrow_weight.h"
 #include "pointwise.h"
@@ -109,6 +110,7 @@ static enum kind kind_of_weight(const engine_conv2d *p, const struct correlation
     if (p->algorithm == ENGINE_IM2COL) return DENSE;
     if (NAME(pointwise_suits)(1, c)) return POINTWISE;
     if (NAME(depthwise_last_suits)(c)) return DEPTHWISE_LAST;
+    if (NAME(depthwise_weight_suits)(c)) return DEPTHWISE;
     return NAME(narrow_suits)(c) ? NARROW : DENSE;
 }
 
@@ -154,6 +156,7 @@ int64_t NAME(conv2d_workspace)(const engine_conv2d *p, int32_t direction) {
     switch (kind_of_weight(p, &c)) {
         case DEPTHWISE_LAST: return NAME(depthwise_last_weight_workspace)(&c);
         case POINTWISE: return NAME(pointwise_weight_workspace)(&c);
+        case DEPTHWISE: return NAME(depthwise_weight_workspace)(&c);
         case NARROW: return NAME(narrow_weight_workspace)(&c);
         case WINOGRAD: return NAME(winograd_weight_workspace)(&c);
         default: return NAME(conv2d_weight_workspace)(p);
@@ -173,7 +176,7 @@ void NAME(conv2d_backward_weight)(const engine_conv2d *p, const void *dy, const 
     struct correlation c = forward(p);
     switch (kind_of_weight(p, &c)) {
         case DEPTHWISE_LAST: NAME(depthwise_last_weight)(&c, x, dy, dweight, workspace); break;
-        case DEPTHWISE:
+        case DEPTHWISE: NAME(depthwise_weight)(&c, x, dy, dweight, workspace); break;
         case NARROW: NAME(narrow_weight)(&c, x, dy, dweight, workspace); break;
         case POINTWISE: NAME(pointwise_weight)(&c, x, dy, dweight, workspace); break;
         case DENSE: NAME(conv2d_weight)(p, dy, x, dweight, workspace); break;

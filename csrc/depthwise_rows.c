@@ -50,7 +50,7 @@ INLINE void add_two_columns(const int taps_h, const int vecs, const elem *const 
             const elem *p = row[h] + at + v * second * 2;
             vec a = vec_load(p), b = vec_load(p + LANES);
             multiply(taps_h, 2, h, masked(vec_even(a, b), mask ? mask + v : NULL), w[0], sum[v]);
-            multiply(taps_h, 2, h, masked(vec_odd(a, b), mask ? mask + 2 + v : NULL), w[1], sum[v]);
+            multiply(taps_h, 2, h, masked(vec_odd(a, b), mask ? mask + vecs + v : NULL), w[1], sum[v]);
         }
 }
 
@@ -63,13 +63,13 @@ INLINE void all_taps(const int taps_h, const int step, const int vecs, const str
     if (step == 2 && c->space_w == 1)
         for (; j + 2 <= c->taps_w; j += 2, at += 2, weights += 2 * taps_h) {
             if (partial >> j & 3)
-                add_two_columns(taps_h, vecs, row, at, column->second, weights, column->mask + 2 * j, sum);
+                add_two_columns(taps_h, vecs, row, at, column->second, weights, column->mask + vecs * j, sum);
             else
                 add_two_columns(taps_h, vecs, row, at, column->second, weights, NULL, sum);
         }
     for (; j < c->taps_w; j++, at += c->space_w, weights += taps_h) {
         if (partial >> j & 1)
-            add_column(taps_h, step, vecs, row, at, column->second, weights, column->mask + 2 * j, sum);
+            add_column(taps_h, step, vecs, row, at, column->second, weights, column->mask + vecs * j, sum);
         else
             add_column(taps_h, step, vecs, row, at, column->second, weights, NULL, sum);
     }
@@ -133,7 +133,7 @@ INLINE void all_rows(const int taps_h, const int step, const struct depthwise_ro
 #pragma GCC unroll 16
             for (int h = 0; h < (ROWS - 1) * step + taps_h; h++) {
                 int64_t at = i * step + c->first_h + h * apart;
-                row[h] = at >= 0 && at < c->sh ? d->source + at * d->pitch : d->zeros;
+                row[h] = at >= 0 && at < c->sh ? d->strip.source + at * d->strip.pitch : d->zeros;
             }
             elem *to = d->to + i * d->to_pitch;
             int64_t rows = ceil_div(end - i, apart);

@@ -3,16 +3,9 @@
 #ifndef ENGINE_DEPTHWISE_ROWS_H
 #define ENGINE_DEPTHWISE_ROWS_H
 
-#include "correlate.h"
+#include "depthwise_edges.h"
 
 enum { DEPTHWISE_ROWS = 4 }; /* at once */
-
-/* Two vectors of destination pixels (or one), of one row, at x and x + second. */
-struct depthwise_column {
-    int64_t x, second, vecs;
-    uint64_t partial;     /* bit j: the taps of column j are in part outside the source */
-    const vec_bits *mask; /* [tap column][2], for the columns in part outside */
-};
 
 /* One phase: the correlation (of which only the geometry of taps and steps is used) and what was prepared for it. */
 struct depthwise_phase {
@@ -24,9 +17,8 @@ struct depthwise_phase {
 struct depthwise_rows {
     struct depthwise_phase phase[2]; /* the second: its pixels alternate with those of the first; or c is NULL */
     int64_t columns;
-    const elem *source; /* row 0, column 0 */
-    int64_t pitch;
-    const elem *zeros;  /* what is read in place of a row outside the source: column 0 of it */
+    struct depthwise_strip strip;
+    const elem *zeros;  /* what is read in place of a row outside the source, from its column 0 */
     elem bias;
     int64_t row0, rows; /* of the destination */
     elem *to;           /* row 0 */
