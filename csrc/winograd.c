@@ -20,6 +20,8 @@ enum {
     FRESH_WEIGHTS = 256,            /* one more for every so many weights (of 3x3) */
     MANY_WEIGHTS = 80000,           /* whose transforms fill too much of L3 */
     TASKS_PER_THREAD = 4,
+    FAR_BYTES = 4 << 20,            /* of an image that only main memory, or a cache far away, holds */
+    STREAM_BYTES = 8 << 20,         /* a result of more bytes is not read from a cache by whoever wants it next */
 };
 
 /* How a correlation is cut up.  `chunk` decides how sums are ordered and depends on the channels alone; the rest changes no bit. */
@@ -30,6 +32,7 @@ struct blocking {
     int64_t chunk;
     int64_t v_row, v_plane, m_plane, u_plane, u_chunk; /* pitches of the three matrices, and of a chunk of the last */
     int fresh;                            /* tasks transform their weights */
+    int far;                              /* the next source pixels are in no cache near by */
 };
 
 struct job {
@@ -75,6 +78,7 @@ static struct blocking block_up(const struct correlation *c, int packed) {
     b.k_blocks = ceil_div(c->dc, b.width);
     b.chunk = ceil_div(ceil_div(c->sc, ceil_div(c->sc, CHUNK)), LANES) * LANES;
     block_tiles(c, packed, &b);
+    b.far = c->g * c->sc * c->sh * c->sw * ELEM_BYTES >= FAR_BYTES && c->s_stride[3] == 1;
     b.v_row = winograd_pitch(max64(LANES, c->sc));
     b.v_plane = winograd_pitch((b.block + TILE_ROWS_1) * b.v_row);
     b.m_plane = winograd_pitch((b.block + TILE_ROWS_1) * b.width);
@@ -136,11 +140,31 @@ static void pack_task(void *context, int64_t task, int64_t worker) {
 
 /* ---- products ---- */
 
-/* One of the 36, a chunk of source channels, one block of destination channels, some tiles. */
-static void multiply(const struct job *job, const elem *v, const elem *u, int64_t c0, int64_t vecs, int64_t tiles, elem *m) {
-    int64_t calls = ceil_div(tiles, tile_rows(vecs)), channels = min64(job->b.chunk, job->c->sc - c0);
-    for (int64_t i = 0, t = 0, rows; i < calls; i++, t += rows) {
-        rows = vecs == TILE_VECS ? tiles * (i + 1) / calls - t : tile_rows(vecs);
+/* What the thread will read next is sent for bit by bit while it multiplies, or it would wait for memory. */
+struct ahead {
+    const elem *source; /* NULL: nothing */
+    int64_t first, tiles, part, parts;
+};
+
+static struct ahead look_ahead(const struct job *job, int64_t group, int64_t block, int64_t products) {
+    const struct correlation *c = job->c;
+    const struct blocking *b = &job->b;
+    struct ahead a = {.first = (block + c->threads) * b->block, .parts = products};
+    a.tiles = min64(b->block, b->total - a.first);
+    if (b->far && b->parts == 1 && a.tiles > 0) a.source = job->source + group * c->sc * c->s_stride[1];
+    return a;
+}
+
+/* One of the 36, a chunk of source channels, one block of destination channels, the tiles in slots [t, end). */
+static void multiply(const struct job *job, const elem *v, const elem *u, int64_t c0, int64_t vecs, int64_t t, int64_t end, elem *m,
+                     struct ahead *a) {
+    int64_t tiles = end - t, first = t, calls = ceil_div(tiles, tile_rows(vecs)), channels = min64(job->b.chunk, job->c->sc - c0);
+    for (int64_t i = 0, rows; i < calls; i++, t += rows) {
+        rows = vecs == TILE_VECS ? first + tiles * (i + 1) / calls - t : tile_rows(vecs);
+        if (a->source) {
+            NAME(winograd_prefetch)(&job->from, a->source, job->c->sc, a->first, a->tiles, a->part, a->parts);
+            a->part += a->part + 1 < a->parts;
+        }
         NAME(winograd_product)(vecs, rows)(channels, v + t * job->b.v_row + c0, job->b.v_row, 1, u, m + t * vecs * LANES, c0 > 0);
     }
 }
@@ -153,23 +177,29 @@ static void store(const struct job *job, const struct worker *w, int64_t group, 
                                      w->scratch);
 }
 
-/* all 36 products with the weights as packed */
-static void multiply_packed(const struct job *job, const struct worker *w, int64_t group, int64_t k, int64_t vecs, int64_t tiles) {
+/* All 36 products, with the weights as packed or a chunk of them transformed at a time. */
+static void multiply_packed(const struct job *job, const struct worker *w, int64_t group, int64_t k, int64_t vecs,
+                            const struct winograd_order *order, struct ahead *a) {
     const struct blocking *b = &job->b;
-    for (int64_t e = 0; e < 36; e++) {
+    for (int e = 0; e < 36; e++) {
+        int64_t begin, end;
+        NAME(winograd_slots)(&job->from, order, e / 6, e % 6, &begin, &end);
         const elem *u = job->packed + ((group * b->k_blocks + k) * 36 + e) * b->u_plane;
         for (int64_t c0 = 0; c0 < job->c->sc; c0 += b->chunk)
-            multiply(job, w->v + e * b->v_plane, u + c0 * vecs * LANES, c0, vecs, tiles, w->m + e * b->m_plane);
+            multiply(job, w->v + e * b->v_plane, u + c0 * vecs * LANES, c0, vecs, begin, end, w->m + e * b->m_plane, a);
     }
 }
 
-/* all 36 products with a chunk of weights transformed at a time */
-static void multiply_fresh(const struct job *job, const struct worker *w, int64_t group, int64_t k, int64_t vecs, int64_t tiles) {
+static void multiply_fresh(const struct job *job, const struct worker *w, int64_t group, int64_t k, int64_t vecs,
+                           const struct winograd_order *order, struct ahead *a) {
     const struct blocking *b = &job->b;
     for (int64_t c0 = 0; c0 < job->c->sc; c0 += b->chunk) {
         transform_weights(job, group, k, c0, min64(b->chunk, job->c->sc - c0), w->u, b->u_chunk, w->scratch);
-        for (int64_t e = 0; e < 36; e++)
-            multiply(job, w->v + e * b->v_plane, w->u + e * b->u_chunk, c0, vecs, tiles, w->m + e * b->m_plane);
+        for (int e = 0; e < 36; e++) {
+            int64_t begin, end;
+            NAME(winograd_slots)(&job->from, order, e / 6, e % 6, &begin, &end);
+            multiply(job, w->v + e * b->v_plane, w->u + e * b->u_chunk, c0, vecs, begin, end, w->m + e * b->m_plane, a);
+        }
     }
 }
 
@@ -186,12 +216,14 @@ static void block_task(void *context, int64_t task, int64_t worker) {
         NAME(winograd_transform_inputs)(&job->from, job->source + group * c->sc * c->s_stride[1], c->sc, first, tiles, w->v,
                                         b->v_plane, b->v_row, w->scratch);
     }
+    struct winograd_order order = NAME(winograd_order)(&job->from, first, tiles);
+    struct ahead ahead = look_ahead(job, group, block, 36 * b->k_blocks * ceil_div(c->sc, b->chunk) * ceil_div(tiles, TILE_ROWS_4));
     for (int64_t k = part * b->k_blocks / b->parts; k < (part + 1) * b->k_blocks / b->parts; k++) {
         int64_t vecs = ceil_div(block_lanes(job, k), LANES);
         if (job->packed)
-            multiply_packed(job, w, group, k, vecs, tiles);
+            multiply_packed(job, w, group, k, vecs, &order, &ahead);
         else
-            multiply_fresh(job, w, group, k, vecs, tiles);
+            multiply_fresh(job, w, group, k, vecs, &order, &ahead);
         store(job, w, group, k, first, tiles);
     }
 }
@@ -225,10 +257,11 @@ void NAME(winograd)(const struct correlation *c, const elem *source, const elem 
     if (c->n == 0) return;
     struct job job = {.c = c, .b = block_up(c, packed != NULL), .source = source, .bias = bias, .dest = dest + c->d_offset};
     const struct blocking *b = &job.b;
-    job.from = (struct winograd_planes){.tiles_h = b->tiles_h, .tiles_w = b->tiles_w, .sh = c->sh, .sw = c->sw,
+    job.from = (struct winograd_planes){.tiles_h = b->tiles_h, .tiles_w = b->tiles_w, .edge_h = c->dh % 4, .edge_w = c->dw % 4, .sh = c->sh, .sw = c->sw,
                                         .first_h = c->first_h, .first_w = c->first_w,
                                         .end = winograd_end(source, c->n, c->g * c->sc, c->sh, c->sw, c->s_stride)};
-    job.to = (struct winograd_planes){.tiles_h = b->tiles_h, .tiles_w = b->tiles_w, .sh = c->dh, .sw = c->dw};
+    job.to = (struct winograd_planes){.tiles_h = b->tiles_h, .tiles_w = b->tiles_w, .edge_h = c->dh % 4, .edge_w = c->dw % 4, .sh = c->dh, .sw = c->dw,
+                                      .stream = c->n * c->g * c->dc * c->dh * c->dw * ELEM_BYTES >= STREAM_BYTES};
     memcpy(job.from.stride, c->s_stride, sizeof c->s_stride);
     memcpy(job.to.stride, c->d_stride, sizeof c->d_stride);
     struct arena arena = {.base = workspace};

@@ -30,14 +30,21 @@ def with_roots(roots):
 
 
 def cook_toom(outputs, taps):
-    """A^T, G and B^T of F(outputs, taps): interpolation at POINTS and at infinity."""
-    others = [[q for q in POINTS if q != p] for p in POINTS]
-    norm = [np.prod([p - q for q in rest]) for p, rest in zip(POINTS, others, strict=True)]
+    """A^T, G and B^T of F(outputs, taps): interpolation at some of POINTS and at infinity, with
+    the G of all POINTS."""
+    points = POINTS[:outputs + taps - 2]
+    others = [[q for q in points if q != p] for p in points]
+    norm = [product_of_distances(p, POINTS) for p in points]
+    scale = [n / product_of_distances(p, points) for p, n in zip(points, norm, strict=True)]
     last = [[0] * (size - 1) + [1] for size in (outputs, taps)]
-    a = [[p**i for i in range(outputs)] for p in POINTS] + last[:1]
-    g = [[p**i / n for i in range(taps)] for p, n in zip(POINTS, norm, strict=True)] + last[1:]
-    b = [[*with_roots(rest), 0] for rest in others] + [with_roots(POINTS)]
-    return np.array(a).T, np.array(g), np.array(b)
+    a = [[p**i for i in range(outputs)] for p in points] + last[:1]
+    g = [[p**i / n for i in range(taps)] for p, n in zip(points, norm, strict=True)] + last[1:]
+    b = [[s * c for c in (*with_roots(rest), 0)] for s, rest in zip(scale, others, strict=True)]
+    return np.array(a).T, np.array(g), np.array([*b, with_roots(points)])
+
+
+def product_of_distances(p, points):
+    return np.prod([p - q for q in points if q != p])
 
 
 def matrix_in_c(function, size, result):
@@ -61,9 +68,8 @@ def matrix_in_c(function, size, result):
     return np.array(columns).T
 
 
-@pytest.mark.parametrize("outputs", [4, 3])
-def test_interpolation_gives_a_correlation(outputs):
-    taps = 7 - outputs
+@pytest.mark.parametrize(("outputs", "taps"), [(4, 3), (3, 3), (2, 3), (1, 3), (3, 4)])
+def test_interpolation_gives_a_correlation(outputs, taps):
     a, g, b = cook_toom(outputs, taps)
     product = np.einsum("ie,ej,ek->ijk", a, g, b)
     for i, j, k in np.ndindex(product.shape):
@@ -76,6 +82,17 @@ def test_interpolation_gives_a_correlation(outputs):
 def test_matrices(function, outputs, which):
     matrix = cook_toom(outputs, 7 - outputs)[which]
     np.testing.assert_array_equal(matrix_in_c(function, matrix.shape[1], matrix.shape[0]), matrix)
+
+
+@pytest.mark.parametrize("outputs", [3, 2, 1])
+def test_matrices_of_tiles_at_the_edge(outputs):
+    """They use the first points and infinity, which keep their places."""
+    a, _, b = cook_toom(outputs, 3)
+    places = [*range(outputs + 1), 5]
+    inputs = matrix_in_c(f"winograd_input_{outputs}", outputs + 2, 6)
+    results = matrix_in_c(f"winograd_output_{outputs}", 6, outputs)
+    np.testing.assert_array_equal(inputs[places], b)
+    np.testing.assert_array_equal(results[:, places], a)
 
 
 # ---- rounding and blocks -----------------------------------------------------------------------
