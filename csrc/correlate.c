@@ -13,7 +13,8 @@ enum {
     CHUNK = 384,              /* products summed from zero before they are added up, at most: rounds less */
     CHUNK_BYTES = 27 * 1024,  /* and the weights of so many stay in L1 from tile to tile */
     STRIP_PIXELS = 256,       /* destination pixels of one strip */
-    STRIP_BYTES = 256 * 1024, /* staged source of one strip, a quarter of L2 */
+    STRIP_BYTES = 512 * 1024, /* staged source of one strip, in L2 */
+    FAR_BYTES = 1 << 20,      /* so many weights are not, from strip to strip */
     STREAM_BYTES = 8 << 20,   /* a destination of so many is no longer in a cache when somebody reads it */
     TASKS_PER_THREAD = 4,
     PATCH_TILES = 4,          /* im2col: tiles of pixels whose patches are copied together */
@@ -26,7 +27,7 @@ struct blocking {
     int64_t chunk;                      /* products */
     int64_t rows, cols, strips_h, strips_w, pixels;
     int64_t parts;                      /* into how many tasks the channel blocks of one strip are dealt */
-    int staged, channels_last, stream;
+    int staged, channels_last, stream, far_weights;
     int64_t h0, w0;                     /* of a strip's source, relative to its first pixel times the step */
     int64_t src_rows, src_cols, pitch_c, pitch_h, pitch_w, strip_size;
 };
@@ -102,6 +103,10 @@ static void block_pixels(const struct correlation *c, int64_t span_h, int64_t sp
     b->pixels = b->rows * b->cols;
 }
 
+static int64_t packed_size(const struct correlation *c, const struct blocking *b) {
+    return c->g * c->sc * taps_of(c) * b->vecs * LANES;
+}
+
 static struct blocking block_up(int64_t phases, const struct correlation *phase) {
     const struct correlation *c = &phase[0];
     struct blocking b = {.channels_last = c->s_stride[1] == 1 && c->sc > 1};
@@ -123,16 +128,13 @@ static struct blocking block_up(int64_t phases, const struct correlation *phase)
         b.pitch_w = 1, b.pitch_h = b.src_cols, b.pitch_c = unaliased(b.src_rows * b.pitch_h);
         b.strip_size = c->sc * b.pitch_c;
     }
+    b.far_weights = packed_size(c, &b) / c->g * (int64_t)sizeof(elem) >= FAR_BYTES;
     b.stream = c->n * c->g * c->dc * c->dh * c->dw * phases * (int64_t)sizeof(elem) >= STREAM_BYTES;
 
     int64_t strips = c->n * c->g * b.strips_h * b.strips_w;
     int64_t wanted = c->threads > 1 ? TASKS_PER_THREAD * c->threads : 1;
     b.parts = max64(1, min64(b.blocks, ceil_div(wanted, max64(1, strips))));
     return b;
-}
-
-static int64_t packed_size(const struct correlation *c, const struct blocking *b) {
-    return c->g * c->sc * taps_of(c) * b->vecs * LANES;
 }
 
 static void carve(struct job *job, struct arena *arena, int packed) {
@@ -256,11 +258,15 @@ static void multiply_direct(const struct job *job, const struct taps *taps, stru
     int64_t chunk = taps->chunk_channels, per_channel = taps->k / sc;
     for (int64_t c = 0; c < sc; c += chunk) {
         int64_t k0 = c * per_channel, k = min64(chunk, sc - c) * per_channel;
+        struct ahead weights = {.base = packed + (k0 + k) * width, .outer = job->b.far_weights ? chunk * per_channel : 0, .inner = 1, .outer_stride = width,
+                                .bytes = width * (int64_t)sizeof(elem)};
+        ahead_pace(&weights, calls);
         for (int64_t i = 0, p = 0, next; i < calls; i++, p = next) {
             next = pixels * (i + 1) / calls;
             tile(next - p, k, taps->offset + k0, packed + k0 * width, source, w->pixel + p, acc + p * width, c > 0);
             ahead_step(&w->source_ahead);
             ahead_step(&w->dest_ahead);
+            ahead_step(&weights);
         }
     }
 }
