@@ -5,6 +5,7 @@
 #include "depthwise.h"
 #include "depthwise_last.h"
 #include "depthwise_weight.h"
+#include "first_layer.h"
 #include "narrow.h"
 #include "narrow_weight.h"
 #include "pointwise.h"
@@ -94,7 +95,7 @@ static void fill_call(const engine_conv2d *p, int32_t direction, struct call *ca
 }
 
 /* im2col asks for patches, which only the dense kernel makes */
-enum kind { DENSE, POINTWISE, NARROW, DEPTHWISE, DEPTHWISE_LAST, WINOGRAD };
+enum kind { DENSE, POINTWISE, FIRST_LAYER, NARROW, DEPTHWISE, DEPTHWISE_LAST, WINOGRAD };
 
 static enum kind kind_of(const engine_conv2d *p, const struct call *call) {
     if (ELEM_IS_FLOATING && p->algorithm == ENGINE_WINOGRAD) return WINOGRAD;
@@ -102,7 +103,8 @@ static enum kind kind_of(const engine_conv2d *p, const struct call *call) {
     if (NAME(pointwise_suits)(call->count, call->c)) return POINTWISE;
     if (NAME(depthwise_last_suits)(call->c)) return DEPTHWISE_LAST;
     if (NAME(depthwise_suits)(call->count, call->across, call->c)) return DEPTHWISE;
-    return NAME(narrow_suits)(call->c) ? NARROW : DENSE;
+    if (NAME(narrow_suits)(call->c)) return NARROW;
+    return call->count == 1 && NAME(first_layer_suits)(call->c) ? FIRST_LAYER : DENSE;
 }
 
 static enum kind kind_of_weight(const engine_conv2d *p, const struct correlation *c) {
@@ -124,6 +126,7 @@ static void run_call(const engine_conv2d *p, int32_t direction, const elem *sour
         case DEPTHWISE: NAME(depthwise)(call.count, call.across, call.c, source, weight, bias, dest, rest); break;
         case DEPTHWISE_LAST: NAME(depthwise_last)(call.count, call.c, source, weight, bias, dest, rest); break;
         case NARROW: NAME(narrow)(call.count, call.across, call.c, source, weight, bias, dest, rest); break;
+        case FIRST_LAYER: NAME(first_layer)(call.c, source, weight, bias, dest, rest); break;
         case DENSE:
             NAME(correlate)(call.count, call.across, call.c, source, p->packed ? NULL : weight, p->packed ? weight : NULL, bias,
                             dest, rest);
@@ -143,6 +146,7 @@ static int64_t call_workspace(const engine_conv2d *p, int32_t direction) {
         case DEPTHWISE: most = NAME(depthwise_workspace)(call.count, call.across, call.c); break;
         case DEPTHWISE_LAST: most = NAME(depthwise_last_workspace)(call.count, call.c); break;
         case NARROW: most = NAME(narrow_workspace)(call.count, call.across, call.c); break;
+        case FIRST_LAYER: most = NAME(first_layer_workspace)(call.c); break;
         case DENSE: most = NAME(correlate_workspace)(call.count, call.across, call.c, p->packed); break;
         case WINOGRAD: most = NAME(winograd_workspace)(call.c, p->packed);
     }
@@ -179,6 +183,7 @@ void NAME(conv2d_backward_weight)(const engine_conv2d *p, const void *dy, const 
         case DEPTHWISE: NAME(depthwise_weight)(&c, x, dy, dweight, workspace); break;
         case NARROW: NAME(narrow_weight)(&c, x, dy, dweight, workspace); break;
         case POINTWISE: NAME(pointwise_weight)(&c, x, dy, dweight, workspace); break;
+        case FIRST_LAYER:
         case DENSE: NAME(conv2d_weight)(p, dy, x, dweight, workspace); break;
         case WINOGRAD: NAME(winograd_weight)(&c, x, dy, dweight, workspace);
     }
