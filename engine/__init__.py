@@ -8,14 +8,51 @@ from engine._control import (
     use_backend,
 )
 from engine._explain import explain
+from engine.adaptive_pool1d import (
+    adaptive_avg_pool1d,
+    adaptive_avg_pool1d_backward,
+    adaptive_max_pool1d,
+    adaptive_max_pool1d_backward,
+)
 from engine.adaptive_pool2d import (
     adaptive_avg_pool2d,
     adaptive_avg_pool2d_backward,
     adaptive_max_pool2d,
     adaptive_max_pool2d_backward,
 )
+from engine.adaptive_pool3d import (
+    adaptive_avg_pool3d,
+    adaptive_avg_pool3d_backward,
+    adaptive_max_pool3d,
+    adaptive_max_pool3d_backward,
+)
+from engine.conv1d import conv1d, conv1d_backward, conv1d_backward_data, conv1d_backward_weight
 from engine.conv2d import conv2d, conv2d_backward, conv2d_backward_data, conv2d_backward_weight
-from engine.conv_transpose import conv_transpose2d, conv_transpose2d_backward
+from engine.conv3d import conv3d, conv3d_backward, conv3d_backward_data, conv3d_backward_weight
+from engine.conv_transpose import (
+    conv_transpose1d,
+    conv_transpose1d_backward,
+    conv_transpose1d_backward_data,
+    conv_transpose1d_backward_weight,
+    conv_transpose2d,
+    conv_transpose2d_backward,
+    conv_transpose2d_backward_data,
+    conv_transpose2d_backward_weight,
+    conv_transpose3d,
+    conv_transpose3d_backward,
+    conv_transpose3d_backward_data,
+    conv_transpose3d_backward_weight,
+)
+from engine.global_pool1d import (
+    global_avg_pool1d,
+    global_avg_pool1d_backward,
+    global_lp_pool1d,
+    global_lp_pool1d_backward,
+    global_max_pool1d,
+    global_max_pool1d_backward,
+    global_min_pool1d,
+    global_min_pool1d_backward,
+)
 from engine.global_pool2d import (
     global_avg_pool2d,
     global_avg_pool2d_backward,
@@ -26,8 +63,30 @@ from engine.global_pool2d import (
     global_min_pool2d,
     global_min_pool2d_backward,
 )
+from engine.global_pool3d import (
+    global_avg_pool3d,
+    global_avg_pool3d_backward,
+    global_lp_pool3d,
+    global_lp_pool3d_backward,
+    global_max_pool3d,
+    global_max_pool3d_backward,
+    global_min_pool3d,
+    global_min_pool3d_backward,
+)
+from engine.max_unpool1d import max_unpool1d, max_unpool1d_backward
 from engine.max_unpool2d import max_unpool2d, max_unpool2d_backward
+from engine.max_unpool3d import max_unpool3d, max_unpool3d_backward
 from engine.plan_conv2d import plan_conv2d
+from engine.pool1d import (
+    avg_pool1d,
+    avg_pool1d_backward,
+    lp_pool1d,
+    lp_pool1d_backward,
+    max_pool1d,
+    max_pool1d_backward,
+    min_pool1d,
+    min_pool1d_backward,
+)
 from engine.pool2d import (
     avg_pool2d,
     avg_pool2d_backward,
@@ -37,6 +96,16 @@ from engine.pool2d import (
     max_pool2d_backward,
     min_pool2d,
     min_pool2d_backward,
+)
+from engine.pool3d import (
+    avg_pool3d,
+    avg_pool3d_backward,
+    lp_pool3d,
+    lp_pool3d_backward,
+    max_pool3d,
+    max_pool3d_backward,
+    min_pool3d,
+    min_pool3d_backward,
 )
 
 
@@ -49,14 +118,31 @@ def __getattr__(name):
 
 
 __all__ = [
-    "adaptive_avg_pool2d", "adaptive_avg_pool2d_backward", "adaptive_max_pool2d",
-    "adaptive_max_pool2d_backward", "avg_pool2d", "avg_pool2d_backward", "conv2d",
-    "conv2d_backward", "conv2d_backward_data", "conv2d_backward_weight", "conv_transpose2d",
-    "conv_transpose2d_backward", "explain", "get_num_threads", "global_avg_pool2d",
-    "global_avg_pool2d_backward", "global_lp_pool2d", "global_lp_pool2d_backward",
-    "global_max_pool2d", "global_max_pool2d_backward", "global_min_pool2d",
-    "global_min_pool2d_backward", "lp_pool2d", "lp_pool2d_backward", "max_pool2d",
-    "max_pool2d_backward", "max_unpool2d", "max_unpool2d_backward", "min_pool2d",
-    "min_pool2d_backward", "num_threads", "plan_conv2d", "set_num_threads", "show_config",
-    "use_backend",
+    "adaptive_avg_pool1d", "adaptive_avg_pool1d_backward", "adaptive_avg_pool2d",
+    "adaptive_avg_pool2d_backward", "adaptive_avg_pool3d", "adaptive_avg_pool3d_backward",
+    "adaptive_max_pool1d", "adaptive_max_pool1d_backward", "adaptive_max_pool2d",
+    "adaptive_max_pool2d_backward", "adaptive_max_pool3d", "adaptive_max_pool3d_backward",
+    "avg_pool1d", "avg_pool1d_backward", "avg_pool2d", "avg_pool2d_backward", "avg_pool3d",
+    "avg_pool3d_backward", "conv1d", "conv1d_backward", "conv1d_backward_data",
+    "conv1d_backward_weight", "conv2d", "conv2d_backward", "conv2d_backward_data",
+    "conv2d_backward_weight", "conv3d", "conv3d_backward", "conv3d_backward_data",
+    "conv3d_backward_weight", "conv_transpose1d", "conv_transpose1d_backward",
+    "conv_transpose1d_backward_data", "conv_transpose1d_backward_weight", "conv_transpose2d",
+    "conv_transpose2d_backward", "conv_transpose2d_backward_data",
+    "conv_transpose2d_backward_weight", "conv_transpose3d", "conv_transpose3d_backward",
+    "conv_transpose3d_backward_data", "conv_transpose3d_backward_weight", "explain",
+    "get_num_threads", "global_avg_pool1d", "global_avg_pool1d_backward", "global_avg_pool2d",
+    "global_avg_pool2d_backward", "global_avg_pool3d", "global_avg_pool3d_backward",
+    "global_lp_pool1d", "global_lp_pool1d_backward", "global_lp_pool2d",
+    "global_lp_pool2d_backward", "global_lp_pool3d", "global_lp_pool3d_backward",
+    "global_max_pool1d", "global_max_pool1d_backward", "global_max_pool2d",
+    "global_max_pool2d_backward", "global_max_pool3d", "global_max_pool3d_backward",
+    "global_min_pool1d", "global_min_pool1d_backward", "global_min_pool2d",
+    "global_min_pool2d_backward", "global_min_pool3d", "global_min_pool3d_backward", "lp_pool1d",
+    "lp_pool1d_backward", "lp_pool2d", "lp_pool2d_backward", "lp_pool3d", "lp_pool3d_backward",
+    "max_pool1d", "max_pool1d_backward", "max_pool2d", "max_pool2d_backward", "max_pool3d",
+    "max_pool3d_backward", "max_unpool1d", "max_unpool1d_backward", "max_unpool2d",
+    "max_unpool2d_backward", "max_unpool3d", "max_unpool3d_backward", "min_pool1d",
+    "min_pool1d_backward", "min_pool2d", "min_pool2d_backward", "min_pool3d", "min_pool3d_backward",
+    "num_threads", "plan_conv2d", "set_num_threads", "show_config", "use_backend",
 ]

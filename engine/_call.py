@@ -7,16 +7,15 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from engine import _check
-from engine._axes import from_nchw, shape_from_nchw, to_nchw
-from engine._problem import Conv2dProblem, Pool2dProblem
+from engine import _axes, _check
+from engine._problem import Conv2dProblem, Conv3dProblem, Pool2dProblem, Pool3dProblem
 
 
 @dataclass(slots=True)
 class Call:
     op: str  # the public function
     family: str  # the kernels that do it: "conv2d", "pool2d" ...
-    problem: Conv2dProblem | Pool2dProblem
+    problem: Conv2dProblem | Conv3dProblem | Pool2dProblem | Pool3dProblem
     ndim: int  # of x, y and dy as the user has them
     layout: str
     backend: str | None
@@ -29,32 +28,37 @@ class Call:
     y_strides: tuple[int, ...] | None = None  # of the outputs it makes
 
     def to_kernel(self, array: np.ndarray) -> np.ndarray:
-        """x, y, dy as (n, c, h, w), of a dtype and alignment that kernels can read."""
-        return _check.cast(to_nchw(array, self.layout), self.problem.dtype)
+        """x, y, dy with the axes of kernels, of a dtype and alignment that they can read."""
+        return _check.cast(_axes.to_kernel(array, self.layout), self.problem.dtype)
 
     def to_user(self, array: np.ndarray) -> np.ndarray:
-        return from_nchw(array, self.ndim, self.layout)
+        return _axes.to_user(array, self.ndim, self.layout)
 
     @property
     def x_shape(self) -> tuple[int, ...]:
         """The user's shape of x: without what `pads` adds."""
-        return shape_from_nchw(self.unpadded_shape, self.ndim, self.layout)
+        return _axes.shape_to_user(self.unpadded_shape, self.ndim, self.layout)
 
     @property
     def y_shape(self) -> tuple[int, ...]:
-        return shape_from_nchw(self.problem.y_shape, self.ndim, self.layout)
+        return _axes.shape_to_user(self.problem.y_shape, self.ndim, self.layout)
 
     @property
-    def unpadded_shape(self) -> tuple[int, int, int, int]:
-        n, c, h, w = self.problem.x_shape
-        (top, bottom), (left, right) = self.pads or ((0, 0), (0, 0))
-        return (n, c, h - top - bottom, w - left - right)
+    def unpadded_shape(self) -> tuple[int, ...]:
+        n, c, *size = self.problem.x_shape
+        for axis, ends in enumerate(reversed(self.pads or ()), 1):
+            size[-axis] -= sum(ends)
+        return (n, c, *size)
 
     # ---- convolution ------------------------------------------------------------------------
 
     def filters(self, weight: np.ndarray) -> np.ndarray:
-        """weight as (out, in/groups, kh, kw)."""
-        return _check.cast(weight if self.ndim != 2 else weight[None, None], self.problem.dtype)
+        """weight as (out, in/groups, kh, kw) or (out, in/groups, kd, kh, kw)."""
+        return _check.cast(_axes.to_filters(weight, self.rank), self.problem.dtype)
+
+    def weight(self, filters: np.ndarray) -> np.ndarray:
+        """Undo `filters`."""
+        return _axes.from_filters(filters, self.ndim, self.rank)
 
     def vector(self, bias: np.ndarray | None) -> np.ndarray | None:
         """bias as a contiguous vector."""
@@ -62,3 +66,7 @@ class Call:
             return None
         bias = _check.cast(bias, self.problem.dtype)
         return bias if bias.ndim and bias.flags.c_contiguous else np.ascontiguousarray(bias)
+
+    @property
+    def rank(self) -> int:
+        return len(self.layout) - 2

@@ -11,7 +11,7 @@ from numbers import Integral
 
 import numpy as np
 
-from engine._axes import LAYOUTS
+from engine._axes import LAYOUTS, rank_of
 from engine.kernels import BACKENDS
 
 MAX_SIZE = 2**31 - 1  # of a stride, a padding ...: products of two of them stay within 64 bits
@@ -38,7 +38,7 @@ def backend(op: str, value) -> str | None:
 
 
 def layout(op: str, value) -> str:
-    return option(op, "layout", value, LAYOUTS)
+    return option(op, "layout", value, LAYOUTS[rank_of(op)])
 
 
 def flag(op: str, name: str, value) -> bool:
@@ -62,15 +62,16 @@ def integer(op: str, name: str, value, minimum: int = 0) -> int:
     return number
 
 
-def sizes(op: str, name: str, value, minimum: int = 0, ndim: int = 2) -> tuple[int, ...]:
-    """One integer for every spatial axis, or a sequence with one for each."""
+def sizes(op: str, name: str, value, minimum: int = 0, count: int | None = None) -> tuple[int, ...]:
+    """One integer for every spatial axis, or a sequence with `count`, one for each."""
+    count = count or rank_of(op)
     if not is_sequence(value):
         if isinstance(value, (bool, np.bool_)) or not hasattr(value, "__index__"):
-            raise TypeError(f"{op}: `{name}` is {show(value)}, expected an integer "
-                            f"or {ndim} of them")
-        return (integer(op, name, value, minimum),) * ndim
-    if len(value) != ndim:
-        raise ValueError(f"{op}: `{name}` has {len(value)} entries, expected {ndim}")
+            several = f" or {count} of them" if count > 1 else ""
+            raise TypeError(f"{op}: `{name}` is {show(value)}, expected an integer{several}")
+        return (integer(op, name, value, minimum),) * count
+    if len(value) != count:
+        raise ValueError(f"{op}: `{name}` has {len(value)} entries, expected {count}")
     return tuple(integer(op, name, each, minimum) for each in value)
 
 
@@ -101,8 +102,8 @@ def pads(op: str, value, size, kernel, stride, dilation) -> tuple[tuple[int, int
     if is_sequence(value) and any(map(is_sequence, value)):
         if len(value) != len(size):
             raise ValueError(f"{op}: `padding` has {len(value)} entries, expected {len(size)}")
-        return tuple(sizes(op, "padding", each) for each in value)
-    return tuple((each, each) for each in sizes(op, "padding", value, ndim=len(size)))
+        return tuple(sizes(op, "padding", each, count=2) for each in value)
+    return tuple((each, each) for each in sizes(op, "padding", value))
 
 
 def _named_pad(name: str, size: int, kernel: int, stride: int, dilation: int) -> tuple[int, int]:
@@ -182,20 +183,22 @@ def is_float(dtype: np.dtype) -> bool:
 
 
 def images(op: str, name: str, value, layout: str) -> np.ndarray:
-    """`value` as an array of images: a batch, a single one or a bare plane."""
+    """`value` as an array of images: a batch, a single one or a bare one without channels."""
     result = array(op, name, value)
-    if result.ndim not in (2, 3, 4):
-        n, *image = layout
-        raise ValueError(f"{op}: `{name}` has {result.ndim} dimensions, expected "
-                         f"4 ({', '.join(layout)}), 3 ({', '.join(image)}) or 2 (H, W)")
-    nonempty(op, name, result.shape[1:] if result.ndim == 4 else result.shape)
+    rank = len(layout) - 2
+    if not rank <= result.ndim <= rank + 2:
+        image, bare = layout[1:], layout[1:].replace("C", "")
+        raise ValueError(
+            f"{op}: `{name}` has {result.ndim} dimensions, expected {rank + 2} "
+            f"({', '.join(layout)}), {rank + 1} ({', '.join(image)}) or {rank} ({', '.join(bare)})")
+    nonempty(op, name, result.shape[1:] if result.ndim == rank + 2 else result.shape)
     return result
 
 
 def image_shape(op: str, name: str, value, ndim: int) -> tuple[int, ...]:
     """As `images`, of a shape given in place of an array; it must have `ndim` entries."""
     result = shape(op, name, value, ndim)
-    nonempty(op, name, result[1:] if ndim == 4 else result)
+    nonempty(op, name, result[1:] if ndim == rank_of(op) + 2 else result)
     return result
 
 

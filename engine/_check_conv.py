@@ -1,17 +1,16 @@
-"""The arguments of 2-D convolutions, checked and turned into a Call."""
+"""The arguments of convolutions, checked and turned into a Call."""
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
 from engine import _check
-from engine._axes import order_of, shape_to_nchw
+from engine._axes import filters_shape, order_of, rank_of, shape_to_kernel
 from engine._call import Call
 from engine._pad import MODES
-from engine._problem import Conv2dProblem, _needed_after, output_size
+from engine._problem import Axis, changed, conv_problem, output_size
 
 ALGORITHMS = ("direct", "im2col", "winograd")
 ACTIVATIONS = ("relu", "relu6", "tanh", "sigmoid")
@@ -38,12 +37,12 @@ def forward(op: str, x, weight, bias, activation, options: Options):
     x = _check.images(op, "x", x, layout)
     weight = _weight(op, weight, x.ndim)
     dtype = _check.common_dtype(x, weight)
-    call = _layer(op, x.ndim, shape_to_nchw(x.shape, layout), _four(weight.shape), dtype,
+    call = _layer(op, x.ndim, shape_to_kernel(x.shape, layout), weight.shape, dtype,
                   order_of(x, layout), options)
-    bias = _bias(op, bias, call.problem.oc, dtype, x.ndim)
+    bias = _bias(op, bias, call.problem.y_shape[1], dtype, x.ndim)
     activation = _activation(op, activation, dtype)
     fused = activation if activation in FUSED else None
-    call.problem = replace(call.problem, bias=bias is not None, activation=fused)
+    call.problem = changed(call.problem, bias=bias is not None, activation=fused)
     call.activation = None if fused else activation
     return call, x, weight, bias
 
@@ -55,7 +54,7 @@ def backward(op: str, dy, x, weight, options: Options):
     x = _check.images(op, "x", x, layout)
     _check.same_ndim(op, dy, x)
     weight = _weight(op, weight, x.ndim)
-    call = _layer(op, x.ndim, shape_to_nchw(x.shape, layout), _four(weight.shape),
+    call = _layer(op, x.ndim, shape_to_kernel(x.shape, layout), weight.shape,
                   _check.common_dtype(dy, x, weight), order_of(x, layout), options)
     _check.shaped(op, "dy", dy.shape, call.y_shape)
     return call, dy, x, weight
@@ -67,7 +66,7 @@ def backward_data(op: str, dy, weight, x_shape, options: Options):
     dy = _check.images(op, "dy", dy, layout)
     weight = _weight(op, weight, dy.ndim)
     x_shape = _check.image_shape(op, "x_shape", x_shape, dy.ndim)
-    call = _layer(op, dy.ndim, shape_to_nchw(x_shape, layout), _four(weight.shape),
+    call = _layer(op, dy.ndim, shape_to_kernel(x_shape, layout), weight.shape,
                   _check.common_dtype(dy, weight), order_of(dy, layout), options)
     _check.shaped(op, "dy", dy.shape, call.y_shape)
     return call, dy, weight
@@ -79,9 +78,9 @@ def backward_weight(op: str, dy, x, weight_shape, options: Options):
     dy = _check.images(op, "dy", dy, layout)
     x = _check.images(op, "x", x, layout)
     _check.same_ndim(op, dy, x)
-    weight_shape = _check.shape(op, "weight_shape", weight_shape, 2 if x.ndim == 2 else 4)
+    weight_shape = _check.shape(op, "weight_shape", weight_shape, _weight_ndim(op, x.ndim))
     _check.nonempty(op, "weight_shape", weight_shape)
-    call = _layer(op, x.ndim, shape_to_nchw(x.shape, layout), _four(weight_shape),
+    call = _layer(op, x.ndim, shape_to_kernel(x.shape, layout), weight_shape,
                   _check.common_dtype(dy, x), order_of(x, layout), options)
     _check.shaped(op, "dy", dy.shape, call.y_shape)
     return call, dy, x
@@ -104,7 +103,7 @@ def transposed_forward(op: str, x, weight, bias, activation, output_padding, opt
     weight = _weight(op, weight, x.ndim, transposed=True)
     dtype = _check.common_dtype(x, weight)
     call = _transposed_layer(op, x, weight, output_padding, dtype, options)
-    bias = _bias(op, bias, call.problem.ic, dtype, x.ndim)
+    bias = _bias(op, bias, call.problem.x_shape[1], dtype, x.ndim)
     call.activation = _activation(op, activation, dtype)
     return call, x, weight, bias
 
@@ -122,13 +121,47 @@ def transposed_backward(op: str, dy, x, weight, output_padding, options: Options
     return call, dy, x, weight
 
 
+def transposed_backward_data(op: str, dy, weight, x_shape, output_padding, options: Options):
+    """The call, and dy and weight as arrays."""
+    layout = _check.layout(op, options.layout)
+    dy = _check.images(op, "dy", dy, layout)
+    weight = _weight(op, weight, dy.ndim, transposed=True)
+    x_shape = _check.image_shape(op, "x_shape", x_shape, dy.ndim)
+    call = _transposed(op, dy.ndim, shape_to_kernel(x_shape, layout), weight.shape, output_padding,
+                       _check.common_dtype(dy, weight), order_of(dy, layout), options)
+    _check.shaped(op, "dy", dy.shape, call.x_shape)
+    return call, dy, weight
+
+
+def transposed_backward_weight(op: str, dy, x, weight_shape, output_padding, options: Options):
+    """The call, and dy and x as arrays."""
+    layout = _check.layout(op, options.layout)
+    dy = _check.images(op, "dy", dy, layout)
+    x = _check.images(op, "x", x, layout)
+    _check.same_ndim(op, dy, x)
+    weight_shape = _check.shape(op, "weight_shape", weight_shape, _weight_ndim(op, x.ndim))
+    _check.nonempty(op, "weight_shape", weight_shape)
+    call = _transposed(op, x.ndim, shape_to_kernel(x.shape, layout), weight_shape, output_padding,
+                       _check.common_dtype(dy, x), order_of(x, layout), options)
+    _check.shaped(op, "dy", dy.shape, call.x_shape)
+    return call, dy, x
+
+
 def _transposed_layer(op, x, weight, output_padding, dtype, options: Options) -> Call:
     """The convolution that a transposed one is the backward-data of.
 
     What it calls x is our y: `call.x_shape` is the shape of the result.
     """
-    n, ic, *size = shape_to_nchw(x.shape, options.layout)
-    weight_ic, ocg, *kernel = _four(weight.shape)
+    return _transposed(op, x.ndim, shape_to_kernel(x.shape, options.layout), weight.shape,
+                       output_padding, dtype, order_of(x, options.layout), options)
+
+
+def _transposed(op, ndim, x_shape, weight_shape, output_padding, dtype, order,
+                options: Options) -> Call:
+    rank = rank_of(op)
+    n, ic, size = *x_shape[:2], x_shape[-rank:]
+    weight_ic, ocg, *kernel = filters_shape(weight_shape, rank)
+    kernel = kernel[-rank:]
     stride, dilation, groups = _steps(op, options)
     _divisible(op, "x", f"{ic} channels", ic, groups)
     if weight_ic != ic:
@@ -138,13 +171,13 @@ def _transposed_layer(op, x, weight, output_padding, dtype, options: Options) ->
     pad = _check.pads(op, options.padding, full, kernel, stride, dilation)
     extra = _check.sizes(op, "output_padding", output_padding)
     out = [_transposed_size(op, *axis) for axis in zip(
-        ("height", "width"), size, pad, kernel, stride, dilation, extra, strict=True)]
+        _check.AXES[rank], size, pad, kernel, stride, dilation, extra, strict=True)]
     if isinstance(options.padding, str) and options.padding.startswith("same"):
         out = [max(each) for each in zip(out, full, strict=True)]  # windows below their stride
     _check.addressable(op, "y", (n, ocg * groups, *out), dtype)
-    problem = _problem(n, groups, ocg * groups, ic, out, size, kernel, stride, pad, dilation,
-                       dtype, order_of(x, options.layout))
-    return _call(op, problem, x.ndim, options)
+    axes = _axes(out, size, kernel, stride, pad, dilation)
+    problem = conv_problem(n, groups, ocg * groups, ic, axes, dtype=dtype, order=order)
+    return _call(op, problem, ndim, options)
 
 
 def _transposed_size(op, axis, size, pad, kernel, stride, dilation, extra) -> int:
@@ -163,22 +196,29 @@ def _transposed_size(op, axis, size, pad, kernel, stride, dilation, extra) -> in
 def _weight(op: str, value, ndim: int, transposed: bool = False) -> np.ndarray:
     """(out, in/groups, kh, kw); a bare (kh, kw) goes with a bare x."""
     weight = _check.array(op, "weight", value)
-    expected = 2 if ndim == 2 else 4
+    expected = _weight_ndim(op, ndim)
     if weight.ndim != expected:
-        axes = ("(kh, kw)" if ndim == 2 else
-                "(in, out/groups, kh, kw)" if transposed else "(out, in/groups, kh, kw)")
+        axes = ("", "k", "kh, kw", "kd, kh, kw")[rank_of(op)]
+        if expected != rank_of(op):
+            axes = f"in, out/groups, {axes}" if transposed else f"out, in/groups, {axes}"
         raise ValueError(f"{op}: `weight` has {weight.ndim} dimensions, expected {expected} "
-                         f"{axes} (x has {ndim})")
+                         f"({axes}) (x has {ndim})")
     _check.nonempty(op, "weight", weight.shape)
     return weight
 
 
+def _weight_ndim(op: str, ndim: int) -> int:
+    """How many axes a weight has for images with `ndim`."""
+    rank = rank_of(op)
+    return rank if ndim == rank else rank + 2
+
+
 def _bias(op: str, value, channels: int, dtype: np.dtype, ndim: int) -> np.ndarray | None:
-    """One number per output channel; a bare plane may have a bare number."""
+    """One number per output channel; a bare x may have a bare number."""
     if value is None:
         return None
     bias = _check.array(op, "bias", value)
-    if ndim != 2 or bias.ndim != 0:
+    if ndim != rank_of(op) or bias.ndim != 0:
         _check.shaped(op, "bias", bias.shape, (channels,))
     if not _check.is_float(dtype) and not np.can_cast(bias.dtype, dtype, "same_kind"):
         raise TypeError(f"{op}: `bias` has dtype {bias.dtype}, expected one that casts to {dtype} "
@@ -194,10 +234,6 @@ def _activation(op: str, value, dtype: np.dtype) -> str | None:
     return activation
 
 
-def _four(shape: tuple[int, ...]) -> tuple[int, int, int, int]:
-    return shape if len(shape) == 4 else (1, 1, *shape)
-
-
 def _steps(op: str, options: Options):
     return (_check.sizes(op, "stride", options.stride, minimum=1),
             _check.sizes(op, "dilation", options.dilation, minimum=1),
@@ -210,9 +246,11 @@ def _divisible(op: str, name: str, has: str, channels: int, groups: int) -> None
 
 
 def _layer(op: str, ndim, x_shape, weight_shape, dtype, order, options: Options) -> Call:
-    """The convolution of those (n, c, h, w) and (out, in/groups, kh, kw) shapes."""
-    n, ic, *size = x_shape
-    oc, icg, *kernel = weight_shape
+    """The convolution of an x of that shape, as kernels see it, with that weight."""
+    rank = rank_of(op)
+    n, ic, size = *x_shape[:2], x_shape[-rank:]
+    oc, icg, *kernel = filters_shape(weight_shape, rank)
+    kernel = kernel[-rank:]
     stride, dilation, groups = _steps(op, options)
     mode = _check.option(op, "padding_mode", options.padding_mode, MODES)
     _divisible(op, "x", f"{ic} channels", ic, groups)
@@ -225,29 +263,25 @@ def _layer(op: str, ndim, x_shape, weight_shape, dtype, order, options: Options)
     _check.fits(op, "weight", size, pad, kernel, dilation)
     beforehand = None
     if mode != "constant" and any(map(any, pad)):
-        beforehand, pad = pad, ((0, 0), (0, 0))
+        beforehand, pad = pad, ((0, 0),) * rank
         size = [n + sum(ends) for n, ends in zip(size, beforehand, strict=True)]
         _check.addressable(op, "x", (n, ic, *size), dtype)
     out = [output_size(n, *ends, *axis) for n, ends, *axis in zip(size, pad, kernel, stride,
                                                                   dilation, strict=True)]
     _check.addressable(op, "y", (n, oc, *out), dtype)
-    problem = _problem(n, groups, ic, oc, size, out, kernel, stride, pad, dilation, dtype, order)
+    problem = conv_problem(n, groups, ic, oc, _axes(size, out, kernel, stride, pad, dilation),
+                           dtype=dtype, order=order)
     call = _call(op, problem, ndim, options)
     call.pads, call.padding_mode = beforehand, mode
     return call
 
 
-def _problem(n, groups, ic, oc, size, out, kernel, stride, pad, dilation, dtype,
-             order) -> Conv2dProblem:
-    (ih, iw), (oh, ow), (kh, kw), (sh, sw), (dh, dw) = size, out, kernel, stride, dilation
-    (top, _), (left, _) = pad
-    return Conv2dProblem(
-        n=n, g=groups, ic=ic, ih=ih, iw=iw, oc=oc, oh=oh, ow=ow, kh=kh, kw=kw,
-        stride_h=sh, stride_w=sw, dil_h=dh, dil_w=dw, pad_t=top, pad_l=left,
-        pad_b=_needed_after(ih, top, kh, sh, dh, oh), pad_r=_needed_after(iw, left, kw, sw, dw, ow),
-        dtype=dtype, order=order)
+def _axes(size, out, kernel, stride, pad, dilation) -> list[Axis]:
+    return [Axis(n, m, k, s, *ends, d) for n, m, k, s, ends, d in
+            zip(size, out, kernel, stride, pad, dilation, strict=True)]
 
 
-def _call(op: str, problem: Conv2dProblem, ndim: int, options: Options) -> Call:
-    return Call(op, "conv2d", problem, ndim, options.layout, _check.backend(op, options.backend),
+def _call(op: str, problem, ndim: int, options: Options) -> Call:
+    family = "conv3d" if rank_of(op) == 3 else "conv2d"
+    return Call(op, family, problem, ndim, options.layout, _check.backend(op, options.backend),
                 _check.option(op, "algorithm", options.algorithm, ALGORITHMS, optional=True))

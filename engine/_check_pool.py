@@ -1,26 +1,25 @@
-"""The arguments of 2-D pooling, checked and turned into a Pool2dProblem."""
+"""The arguments of pooling, checked and turned into a Call."""
 
 from __future__ import annotations
 
-from dataclasses import replace
+from math import prod
 
 import numpy as np
 
 from engine import _check
-from engine._axes import order_of, shape_to_nchw, to_nchw
+from engine._axes import order_of, rank_of, shape_to_kernel, to_kernel
 from engine._call import Call
-from engine._problem import Pool2dProblem
+from engine._problem import Axis, changed, pool_problem
 
 EXTREMES = ("max", "min")
+_IMAGE = {1: "line", 2: "plane", 3: "volume"}
 
 
 def forward(op: str, kind: str, x, layout, backend, windows) -> tuple[Call, np.ndarray]:
     """The call, and x as an array; `windows` sets the geometry of the problem."""
     layout = _check.layout(op, layout)
     x = _check.images(op, "x", x, layout)
-    plane = _plane(kind, shape_to_nchw(x.shape, layout), _result_dtype(kind, x),
-                   order_of(x, layout))
-    return _call(op, windows.of(op, plane), x.ndim, layout, backend), x
+    return _pooling(op, kind, x.shape, _result_dtype(kind, x), x, layout, backend, windows), x
 
 
 def backward(op: str, kind: str, dy, x, indices, layout, backend, windows):
@@ -37,21 +36,36 @@ def backward(op: str, kind: str, dy, x, indices, layout, backend, windows):
         x = like = _check.images(op, "x", x, layout)
         _check.same_ndim(op, dy, x)
         shape, dtype = x.shape, _result_dtype(kind, dy, x)
-    plane = _plane(kind, shape_to_nchw(shape, layout), dtype, order_of(like, layout))
-    call = _call(op, windows.of(op, plane), dy.ndim, layout, backend)
+    call = _pooling(op, kind, shape, dtype, like, layout, backend, windows)
     _check.shaped(op, "dy", dy.shape, call.y_shape)
     if indices is not None:
         indices = _indices(call, indices, dy.shape)
     return call, dy, x, indices
 
 
+def _pooling(op, kind, shape, dtype, like, layout, backend, windows) -> Call:
+    """The pooling of an x of that shape, whose result has the memory order of `like`."""
+    n, c, size = _sizes(op, shape, layout)
+    axes, fields = windows.of(op, (n, c, *size), dtype)
+    problem = pool_problem(kind, n, c, axes, dtype=dtype, order=order_of(like, layout), **fields)
+    family = "pool3d" if len(size) == 3 else "pool2d"
+    return _call(op, problem, len(shape), layout, backend, family)
+
+
+def _sizes(op: str, shape, layout: str):
+    """(n, c, the sizes of the spatial axes) of images of that shape."""
+    n, c, *size = shape_to_kernel(shape, layout)
+    return n, c, size[-rank_of(op):]
+
+
 def places(call: Call, indices: np.ndarray) -> np.ndarray:
-    """`indices` as (n, c, h, w) of int64, each of which must lie in the plane."""
-    limit = call.problem.ih * call.problem.iw
-    result = _check.cast(to_nchw(indices, call.layout), np.dtype(np.int64))
+    """`indices` as kernels take them, each of which must lie in the plane (or volume)."""
+    limit = prod(call.problem.x_shape[2:])
+    result = _check.cast(to_kernel(indices, call.layout), np.dtype(np.int64))
     if result.size and result.view(np.uint64).max() >= limit:  # a negative one is huge, too
         raise ValueError(f"{call.op}: `indices` lie between {indices.min()} and {indices.max()}, "
-                         f"expected 0 to {limit - 1} (the plane has {limit} elements)")
+                         f"expected 0 to {limit - 1} (the {_IMAGE[call.rank]} has {limit} "
+                         "elements)")
     return result
 
 
@@ -64,7 +78,7 @@ def _indices(call: Call, value, shape) -> np.ndarray:
     return indices
 
 
-def _call(op: str, problem, ndim: int, layout: str, backend, family: str = "pool2d") -> Call:
+def _call(op: str, problem, ndim: int, layout: str, backend, family: str) -> Call:
     return Call(op, family, problem, ndim, layout, _check.backend(op, backend))
 
 
@@ -74,37 +88,27 @@ def _result_dtype(kind: str, *arrays: np.ndarray) -> np.dtype:
     return dtype if kind in EXTREMES or _check.is_float(dtype) else np.dtype(np.float64)
 
 
-def _plane(kind: str, shape, dtype, order) -> Pool2dProblem:
-    """The problem of that input, before it is known how large the windows are."""
-    n, c, ih, iw = shape
-    return Pool2dProblem(kind=kind, n=n, c=c, ih=ih, iw=iw, oh=1, ow=1, kh=ih, kw=iw, dtype=dtype,
-                         order=order)
-
-
 # ---- unpooling ---------------------------------------------------------------------------------
 
 def unpool(op: str, x, indices, kernel_size, stride, padding, output_size, layout, backend):
     """The call of the pooling to undo, and x (its result) and indices as arrays."""
     layout = _check.layout(op, layout)
     x = _check.images(op, "x", x, layout)
-    n, c, *small = shape_to_nchw(x.shape, layout)
+    n, c, small = _sizes(op, x.shape, layout)
     kernel = _check.sizes(op, "kernel_size", kernel_size, minimum=1)
     step = kernel if stride is None else _check.sizes(op, "stride", stride, minimum=1)
     pad = _check.sizes(op, "padding", padding)
     if output_size is None:
-        plane = [(size - 1) * s + k - 2 * p
+        image = [(size - 1) * s + k - 2 * p
                  for size, s, k, p in zip(small, step, kernel, pad, strict=True)]
     else:
-        plane = _check.sizes(op, "output_size", output_size, minimum=1)
-    if min(plane) < 1:
+        image = _check.sizes(op, "output_size", output_size, minimum=1)
+    if min(image) < 1:
         raise ValueError(f"{op}: `padding` is {pad}, expected less (the result would be "
-                         f"{plane[0]} x {plane[1]})")
+                         f"{' x '.join(map(str, image))})")
     dtype = _check.common_dtype(x)
-    problem = Pool2dProblem(
-        kind="max", n=n, c=c, ih=plane[0], iw=plane[1], oh=small[0], ow=small[1],
-        kh=kernel[0], kw=kernel[1], stride_h=step[0], stride_w=step[1],
-        pad_t=pad[0], pad_b=pad[0], pad_l=pad[1], pad_r=pad[1],
-        dtype=dtype, order=order_of(x, layout))
+    axes = [Axis(*each) for each in zip(image, small, kernel, step, pad, pad, strict=True)]
+    problem = pool_problem("max", n, c, axes, dtype=dtype, order=order_of(x, layout))
     _check.addressable(op, "y", problem.x_shape, dtype)
     call = _call(op, problem, x.ndim, layout, backend, "unpool2d")
     return call, x, _indices(call, indices, x.shape)
@@ -117,5 +121,5 @@ def unpool_backward(op: str, dy, x, indices, kernel_size, stride, padding, outpu
                               backend)
     dy = _check.array(op, "dy", dy)
     _check.shaped(op, "dy", dy.shape, call.x_shape)
-    call.problem = replace(call.problem, dtype=_check.common_dtype(dy))
+    call.problem = changed(call.problem, dtype=_check.common_dtype(dy))
     return call, dy, indices

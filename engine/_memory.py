@@ -21,26 +21,34 @@ from math import prod
 import numpy as np
 
 from engine import _check, _config
-from engine._problem import empty
+from engine._problem import channels_first, empty
 
 POOLED = 1 << 20  # bytes from which an array comes from the pool
 HUGE_PAGE = 1 << 21
 ALIGNMENT = 64
 
 
-def empty_output(shape: tuple[int, int, int, int], dtype: np.dtype, order: str) -> np.ndarray:
-    """A new (n, c, h, w) array with its memory in `order`, "nchw" or "nhwc"."""
-    n, c, h, w = shape
-    nbytes = n * c * h * w * dtype.itemsize
+def empty_output(shape: tuple[int, ...], dtype: np.dtype, order: str) -> np.ndarray:
+    """A new array for kernels, with its memory in `order`, "nchw" or "nhwc"."""
+    nbytes = prod(shape) * dtype.itemsize
     if nbytes < POOLED:
         return empty(shape, dtype, order)
-    buffer = _pool.take(nbytes, "an output")[:nbytes].view(dtype)
+    return _shaped(_pool.take(nbytes, "an output"), shape, dtype, order)
+
+
+def scratch(shape: tuple[int, ...], dtype: np.dtype, order: str) -> np.ndarray:
+    """As `empty_output`, within ENGINE_WORKSPACE_LIMIT."""
+    return _shaped(workspace(prod(shape) * dtype.itemsize), shape, dtype, order)
+
+
+def _shaped(buffer, shape, dtype, order):
+    flat = buffer[: prod(shape) * dtype.itemsize].view(dtype)
     if order == "nhwc":
-        return buffer.reshape(n, h, w, c).transpose(0, 3, 1, 2)
-    return buffer.reshape(shape)
+        return channels_first(flat.reshape(shape[0], *shape[2:], shape[1]))
+    return flat.reshape(shape)
 
 
-def output_maker(shape: tuple[int, int, int, int], dtype: np.dtype, order: str) -> Callable:
+def output_maker(shape: tuple[int, ...], dtype: np.dtype, order: str) -> Callable:
     """What makes such an output again and again."""
     if prod(shape) * dtype.itemsize < POOLED and order == "nchw":
         return partial(np.empty, shape, dtype)

@@ -13,33 +13,36 @@ MODES = ("constant", "reflect", "edge", "wrap")
 
 
 def pad(x: np.ndarray, pads, mode: str) -> np.ndarray:
-    """x (n, c, h, w) with (before, after) rows and columns added, in the memory order of x."""
-    n, c, h, w = x.shape
-    shape = (n, c, h + sum(pads[0]), w + sum(pads[1]))
+    """x with (before, after) elements added along its last axes, in the memory order of x."""
+    axes = range(x.ndim - len(pads), x.ndim)
+    shape = list(x.shape)
+    for axis, ends in zip(axes, pads, strict=True):
+        shape[axis] += sum(ends)
     _memory.check_workspace(prod(shape) * x.itemsize)
-    rows, columns = _sources(x.shape, pads, mode)
-    padded = empty(shape, x.dtype, memory_order(x))
+    sources = _sources(x.shape, pads, mode)
+    padded = empty(tuple(shape), x.dtype, memory_order(x))
     for image, wider in zip(x, padded, strict=True):
-        wider[...] = image[:, rows][:, :, columns]
+        for axis, source in zip(axes, sources, strict=True):
+            image = image.take(source, axis - 1)
+        wider[...] = image
     return padded
 
 
 def pad_backward(dpadded: np.ndarray, pads, mode: str, dx: np.ndarray) -> None:
     """Write to dx the sum over all the places of the padded array that each element went to."""
-    rows, columns = _sources(dx.shape, pads, mode)
-    wide = accumulator(dx.dtype)
-    n, c, h, w = dx.shape
+    axes = range(dx.ndim - len(pads), dx.ndim)
+    sources = _sources(dx.shape, pads, mode)
     for image, folded in zip(dpadded, dx, strict=True):
-        by_row = np.zeros((c, h, len(columns)), wide)
-        for i, source in enumerate(rows):
-            by_row[:, source] += image[:, i]
-        both = np.zeros((c, h, w), wide)
-        for j, source in enumerate(columns):
-            both[:, :, source] += by_row[:, :, j]
-        folded[...] = both.astype(dx.dtype)
+        for axis, source in zip(axes, sources, strict=True):
+            image = np.moveaxis(image, axis - 1, 0)
+            narrow = np.zeros((dx.shape[axis], *image.shape[1:]), accumulator(dx.dtype))
+            for i, place in enumerate(source):
+                narrow[place] += image[i]
+            image = np.moveaxis(narrow, 0, axis - 1)
+        folded[...] = image.astype(dx.dtype)
 
 
-def _sources(shape, pads, mode: str) -> tuple[np.ndarray, np.ndarray]:
-    """Which row and which column of x every padded row and column repeats."""
-    return tuple(np.pad(np.arange(size), ends, mode) for size, ends in zip(shape[2:], pads,
-                                                                       strict=True))
+def _sources(shape, pads, mode: str) -> list[np.ndarray]:
+    """Which element of x every element of the padded array repeats, along each axis."""
+    sizes = shape[len(shape) - len(pads):]
+    return [np.pad(np.arange(size), ends, mode) for size, ends in zip(sizes, pads, strict=True)]

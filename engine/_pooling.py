@@ -1,16 +1,14 @@
-"""What all pooling functions do: check, plan, run."""
+"""What all pooling and unpooling functions do: check, plan, run."""
 
 from __future__ import annotations
-
-from dataclasses import replace
 
 import numpy as np
 
 from engine import _check, _check_pool, _plan, _recall
-from engine._axes import to_nchw
+from engine._axes import to_kernel
 from engine._check_pool import EXTREMES
 from engine._memory import empty_output
-from engine._problem import memory_order
+from engine._problem import changed, memory_order
 
 INDEX = np.dtype(np.int64)
 
@@ -27,7 +25,7 @@ def forward(op, kind, x, windows, layout, backend, out=None, return_indices=Fals
     if out is not None:
         _check.output(op, out, call.y_shape, p.dtype, x=x)
     return_indices = _check.flag(op, "return_indices", return_indices)
-    y = empty_output(p.y_shape, p.dtype, p.order) if out is None else to_nchw(out, layout)
+    y = empty_output(p.y_shape, p.dtype, p.order) if out is None else to_kernel(out, layout)
     indices = empty_output(p.y_shape, INDEX, memory_order(y)) if return_indices else None
     _plan.of(call, "forward")(call.to_kernel(x), y, indices)
     result = call.to_user(y) if out is None else out
@@ -59,8 +57,29 @@ def backward(op, kind, dy, x, windows, layout, backend, indices=None):
 
 def _extremes(call, x):
     """Where the extremes of x are, found before a cast can make distinct values equal."""
-    p = replace(call.problem, dtype=_check.common_dtype(x))
+    p = changed(call.problem, dtype=_check.common_dtype(x))
     places = np.empty(p.y_shape, INDEX)
-    plan = _plan.choose("pool2d", p, "forward", None, call.backend)
-    plan(_check.cast(to_nchw(x, call.layout), p.dtype), np.empty(p.y_shape, p.dtype), places)
+    plan = _plan.choose(call.family, p, "forward", None, call.backend)
+    plan(_check.cast(to_kernel(x, call.layout), p.dtype), np.empty(p.y_shape, p.dtype), places)
     return places
+
+
+def unpool(op, x, indices, windows, layout, out, backend):
+    """x at the indices of a result of that size; `windows` are (kernel, stride, padding, size)."""
+    call, x, indices = _check_pool.unpool(op, x, indices, *windows, layout, backend)
+    p = call.problem  # of the pooling that is undone: its x is our y
+    places = _check_pool.places(call, indices)
+    if out is not None:
+        _check.output(op, out, call.x_shape, p.dtype, x=x, indices=indices)
+    y = empty_output(p.x_shape, p.dtype, p.order) if out is None else to_kernel(out, layout)
+    _plan.of(call, "forward")(call.to_kernel(x), places, y)
+    return call.to_user(y) if out is None else out
+
+
+def unpool_backward(op, dy, x, indices, windows, layout, backend):
+    """dy at the indices."""
+    call, dy, indices = _check_pool.unpool_backward(op, dy, x, indices, *windows, layout, backend)
+    p = call.problem
+    dx = empty_output(p.y_shape, p.dtype, p.order)
+    _plan.of(call, "backward")(call.to_kernel(dy), _check_pool.places(call, indices), dx)
+    return call.to_user(dx)

@@ -1,15 +1,18 @@
 """What is to be computed, as plain frozen values: geometry, dtype and memory order.
 
 ``str(problem)`` is the one spelling of a problem used in log lines, benchmark keys, the files of
-``bench/shapes`` and the replay line of a failing test; ``Conv2dProblem.parse`` and
-``Pool2dProblem.parse`` read it back.  The syntax is that of oneDNN's benchdnn: ``d`` counts the
-*holes* of a dilation (0 is dense), and a width is left out where it equals its height.
+``bench/shapes`` and the replay line of a failing test; ``parse`` reads it back.  The syntax is that
+of oneDNN's benchdnn: ``d`` counts the *holes* of a dilation (0 is dense), and a width is left out
+where it equals its height.
+
+One spatial axis is a plane of height 1; a volume is a plane and what happens along its depth.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 
@@ -238,6 +241,127 @@ class Pool2dProblem:
         return replace(problem, **changes) if changes else problem
 
 
+class Axis(NamedTuple):
+    """What happens along one spatial axis."""
+
+    size: int
+    out: int
+    kernel: int = 1
+    stride: int = 1
+    before: int = 0
+    after: int = 0
+    dilation: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Volume:
+    """A problem in the plane, and what happens along the depth."""
+
+    plane: Conv2dProblem | Pool2dProblem
+    depth: Axis
+
+    @property
+    def n(self) -> int:
+        return self.plane.n
+
+    @property
+    def dtype(self) -> np.dtype:
+        return self.plane.dtype
+
+    @property
+    def acc_dtype(self) -> np.dtype:
+        return self.plane.acc_dtype
+
+    @property
+    def order(self) -> str:
+        return self.plane.order
+
+    @property
+    def x_shape(self) -> tuple[int, int, int, int, int]:
+        n, c, h, w = self.plane.x_shape
+        return (n, c, self.depth.size, h, w)
+
+    @property
+    def y_shape(self) -> tuple[int, int, int, int, int]:
+        n, c, h, w = self.plane.y_shape
+        return (n, c, self.depth.out, h, w)
+
+    def __str__(self) -> str:
+        name, dtype, order, geometry, *flags = str(self.plane).split(":")
+        d = self.depth
+        geometry += (f"id{d.size}od{d.out}kd{d.kernel}sd{d.stride}dd{d.dilation - 1}"
+                     f"pd{d.before}bd{d.after}")
+        return ":".join([name.replace("2d", "3d"), dtype, order, geometry, *flags])
+
+    @classmethod
+    def parse(cls, text: str, *kind: str, **changes):
+        """Read ``str(problem)`` or a bare geometry; ``changes`` replace fields of the plane."""
+        text = text.replace("3d:", "2d:")
+        f = _fields(text.split(":")[3] if ":" in text else text)
+        size, kernel, stride, before = f["id"], f["kd"], f.get("sd", 1), f.get("pd", 0)
+        dilation, after = f.get("dd", 0) + 1, f.get("bd", before)
+        out = f.get("od", output_size(size, before, after, kernel, stride, dilation))
+        return cls(cls.Plane.parse(text, *kind, **changes),
+                   Axis(size, out, kernel, stride, before, after, dilation))
+
+
+@dataclass(frozen=True, slots=True)
+class Conv3dProblem(_Volume):
+    """One 3-D convolution, shared by its forward and both backward directions."""
+
+    Plane = Conv2dProblem
+
+    @property
+    def oc(self) -> int:
+        return self.plane.oc
+
+    @property
+    def weight_shape(self) -> tuple[int, int, int, int, int]:
+        oc, ic, kh, kw = self.plane.weight_shape
+        return (oc, ic, self.depth.kernel, kh, kw)
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of any one direction, padding counted as if it were data."""
+        return self.plane.macs * self.depth.out * self.depth.kernel
+
+
+@dataclass(frozen=True, slots=True)
+class Pool3dProblem(_Volume):
+    """One 3-D pooling, forward and backward."""
+
+    Plane = Pool2dProblem
+
+
+def conv_problem(n, g, ic, oc, axes, **fields) -> Conv2dProblem | Conv3dProblem:
+    """The convolution with those axes, one to three; of the padding only what a window touches."""
+    axes = [axis._replace(after=_needed_after(axis.size, axis.before, axis.kernel, axis.stride,
+                                              axis.dilation, axis.out)) for axis in axes]
+    *depth, h, w = axes if len(axes) > 1 else [Axis(1, 1), *axes]
+    plane = Conv2dProblem(n=n, g=g, ic=ic, oc=oc, **_plane_fields(h, w), **fields)
+    return Conv3dProblem(plane, *depth) if depth else plane
+
+
+def pool_problem(kind, n, c, axes, **fields) -> Pool2dProblem | Pool3dProblem:
+    """The pooling with those axes, one to three."""
+    *depth, h, w = axes if len(axes) > 1 else [Axis(1, 1), *axes]
+    plane = Pool2dProblem(kind=kind, n=n, c=c, **_plane_fields(h, w), **fields)
+    return Pool3dProblem(plane, *depth) if depth else plane
+
+
+def _plane_fields(h: Axis, w: Axis) -> dict[str, int]:
+    return {"ih": h.size, "iw": w.size, "oh": h.out, "ow": w.out, "kh": h.kernel, "kw": w.kernel,
+            "stride_h": h.stride, "stride_w": w.stride, "dil_h": h.dilation, "dil_w": w.dilation,
+            "pad_t": h.before, "pad_b": h.after, "pad_l": w.before, "pad_r": w.after}
+
+
+def changed(problem, **changes):
+    """The problem with other fields, in a volume those of its plane."""
+    if isinstance(problem, _Volume):
+        return replace(problem, plane=replace(problem.plane, **changes))
+    return replace(problem, **changes)
+
+
 def accumulator(dtype: np.dtype) -> np.dtype:
     """The dtype in which values of ``dtype`` are summed."""
     if dtype.kind in "iu":
@@ -246,24 +370,35 @@ def accumulator(dtype: np.dtype) -> np.dtype:
 
 
 def memory_order(array: np.ndarray) -> str:
-    """"nhwc" if the channel axis of an NCHW-shaped array varies fastest in memory, else "nchw".
+    """"nhwc" if the channel axis of a kernel's array varies fastest in memory, else "nchw".
 
     Axes of one element have no order of their own, so an array that is both counts as "nchw".
     """
-    n, c, h, w = array.shape
-    sn, sc, sh, sw = array.strides
-    item = array.itemsize
-    if c > 1 and sc == item and h * w > 1 and (w == 1 or sw >= c * item) and (h == 1 or sh >= sw):
-        return "nhwc"
-    return "nchw"
+    c, step = array.shape[1], array.strides[1]
+    if c == 1 or step != array.itemsize:
+        return "nchw"
+    least = c * step  # what a step along the next larger axis is at least
+    several = False
+    for size, stride in zip(array.shape[:1:-1], array.strides[:1:-1], strict=True):
+        if size > 1:
+            if stride < least:
+                return "nchw"
+            least, several = stride, True
+        elif size == 0:
+            return "nchw"
+    return "nhwc" if several else "nchw"
 
 
-def empty(shape: tuple[int, int, int, int], dtype: np.dtype, order: str) -> np.ndarray:
-    """A new NCHW-shaped array whose memory is in ``order``."""
+def empty(shape: tuple[int, ...], dtype: np.dtype, order: str) -> np.ndarray:
+    """A new array of that shape for kernels, whose memory is in ``order``."""
     if order == "nhwc":
-        n, c, h, w = shape
-        return np.empty((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+        return channels_first(np.empty((shape[0], *shape[2:], shape[1]), dtype))
     return np.empty(shape, dtype)
+
+
+def channels_first(array: np.ndarray) -> np.ndarray:
+    """View (n, h, w, c) or (n, d, h, w, c) as kernels do."""
+    return array.transpose(0, array.ndim - 1, *range(1, array.ndim - 1))
 
 
 def _pair(name: str, height: int, width: int) -> str:

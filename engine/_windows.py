@@ -1,16 +1,19 @@
-"""The windows of 2-D pooling, checked: which elements of a plane each result is made of."""
+"""The windows of pooling, checked: which elements of an image each result is made of.
+
+Each kind of window has a method ``of(op, shape, dtype)``: what happens along every spatial axis of
+an x of that shape, (n, c, ...), and the other fields of the problem.
+"""
 
 from __future__ import annotations
 
 import math
-from dataclasses import replace
 from numbers import Real
 from typing import NamedTuple
 
 import numpy as np
 
 from engine import _check
-from engine._problem import Pool2dProblem, output_size
+from engine._problem import Axis, output_size
 
 
 class Sliding(NamedTuple):
@@ -24,56 +27,48 @@ class Sliding(NamedTuple):
     count_include_pad: object = True
     p: object = 2
 
-    def of(self, op: str, plane: Pool2dProblem) -> Pool2dProblem:
-        """The problem of these windows on that plane."""
+    def of(self, op: str, shape, dtype) -> tuple[list[Axis], dict]:
         kernel = _check.sizes(op, "kernel_size", self.kernel_size, minimum=1)
         stride = kernel
         if self.stride is not None:
             stride = _check.sizes(op, "stride", self.stride, minimum=1)
         dilation = _check.sizes(op, "dilation", self.dilation, minimum=1)
-        size = (plane.ih, plane.iw)
+        size = shape[2:]
         pad = _check.pads(op, self.padding, size, kernel, stride, dilation)
         _check.fits(op, "kernel_size", size, pad, kernel, dilation)
         count = _count_ceil if _check.flag(op, "ceil_mode", self.ceil_mode) else output_size
-        oh, ow = (count(n, *ends, *axis) for n, ends, *axis in zip(size, pad, kernel, stride,
-                                                                   dilation, strict=True))
-        (top, bottom), (left, right) = pad
-        problem = replace(
-            plane, oh=oh, ow=ow, kh=kernel[0], kw=kernel[1], stride_h=stride[0],
-            stride_w=stride[1], pad_t=top, pad_b=bottom, pad_l=left, pad_r=right,
-            dil_h=dilation[0], dil_w=dilation[1], p=_exponent(op, self.p),
-            count_include_pad=_check.flag(op, "count_include_pad", self.count_include_pad))
-        _check.addressable(op, "y", problem.y_shape, problem.dtype)
-        for axis in zip(("height", "width"), size, (oh, ow), kernel, stride, (top, left), dilation,
-                        strict=True):
-            _hold_something(op, *axis)
-        return problem
+        axes = [Axis(n, count(n, *ends, k, s, d), k, s, *ends, d) for n, ends, k, s, d in
+                zip(size, pad, kernel, stride, dilation, strict=True)]
+        flags = {"p": _exponent(op, self.p), "count_include_pad": _check.flag(
+            op, "count_include_pad", self.count_include_pad)}
+        _check.addressable(op, "y", (*shape[:2], *(axis.out for axis in axes)), dtype)
+        for name, axis in zip(_check.AXES[len(axes)], axes, strict=True):
+            _hold_something(op, name, axis)
+        return axes, flags
 
 
 class Adaptive(NamedTuple):
-    """As many windows as are asked for, spread over the plane."""
+    """As many windows as are asked for, spread over the image."""
 
     output_size: object
 
-    def of(self, op: str, plane: Pool2dProblem) -> Pool2dProblem:
-        wanted = self.output_size
-        if _check.is_sequence(wanted) and len(wanted) == 2:  # None: as many as x has there
-            wanted = [size if each is None else each
-                      for each, size in zip(wanted, (plane.ih, plane.iw), strict=True)]
-        oh, ow = _check.sizes(op, "output_size", wanted, minimum=1)
-        problem = replace(plane, oh=oh, ow=ow, kh=-(-plane.ih // oh), kw=-(-plane.iw // ow),
-                          adaptive=True)
-        _check.addressable(op, "y", problem.y_shape, problem.dtype)
-        return problem
+    def of(self, op: str, shape, dtype) -> tuple[list[Axis], dict]:
+        wanted, size = self.output_size, shape[2:]
+        if _check.is_sequence(wanted) and len(wanted) == len(size):
+            wanted = [n if each is None else each  # None: as many as x has there
+                      for each, n in zip(wanted, size, strict=True)]
+        out = _check.sizes(op, "output_size", wanted, minimum=1)
+        _check.addressable(op, "y", (*shape[:2], *out), dtype)
+        return [Axis(n, m, -(-n // m)) for n, m in zip(size, out, strict=True)], {"adaptive": True}
 
 
 class Whole(NamedTuple):
-    """One window, the whole plane."""
+    """One window, the whole image."""
 
     p: object = 2
 
-    def of(self, op: str, plane: Pool2dProblem) -> Pool2dProblem:
-        return replace(plane, p=_exponent(op, self.p))
+    def of(self, op: str, shape, dtype) -> tuple[list[Axis], dict]:
+        return [Axis(n, 1, n) for n in shape[2:]], {"p": _exponent(op, self.p)}
 
 
 def _exponent(op: str, p) -> float:
@@ -90,14 +85,15 @@ def _count_ceil(size, before, after, kernel, stride, dilation) -> int:
     return count - 1 if (count - 1) * stride >= size + before else count
 
 
-def _hold_something(op, axis, size, out, kernel, stride, pad, dilation) -> None:
+def _hold_something(op: str, name: str, axis: Axis) -> None:
     """Every window must hold at least one element of x along that axis."""
+    size, out, kernel, stride, pad, _, dilation = axis
     reach = dilation * (kernel - 1)
     starts = [*range(-pad, min(0, out * stride - pad), stride), (out - 1) * stride - pad]
     for start in starts:  # those in between start on an element
         first = start if start >= 0 else start - start // dilation * dilation
         if first >= size or first > start + reach:
             raise ValueError(
-                f"{op}: `padding` leaves a window along the {axis} wholly outside x, expected "
+                f"{op}: `padding` leaves a window along the {name} wholly outside x, expected "
                 f"every window to hold an element of x (x has {size}, the window starts at "
                 f"{start} and spans {reach + 1})")

@@ -2,22 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-import numpy as np
-
-from engine import _activation, _check, _check_conv, _pad, _plan, _recall
-from engine._axes import to_nchw
-from engine._check_conv import Options
-from engine._memory import empty_output, output_maker
-
-
-class Conv2dGradients(NamedTuple):
-    """Gradients of a convolution; None for those that were not asked for."""
-
-    dx: np.ndarray | None
-    dweight: np.ndarray | None
-    dbias: np.ndarray | None
+from engine import _convolution
 
 
 def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
@@ -96,51 +81,8 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
            [765, 765, 765, 765],
            [  0,   0,   0,   0]])
     """
-    op = "conv2d"
     options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
-    key = _recall.key(op, (x, weight, bias), (activation, *options))
-    call = recalled = _recall.calls.get(key)
-    if call is None:
-        call, x, weight, bias = _check_conv.forward(op, x, weight, bias, activation,
-                                                    Options(*options))
-        _recall.keep(key, call, (activation, *options))
-    elif (call.again and out is None and x.flags.aligned and weight.flags.aligned
-          and (bias is None or bias.flags.aligned)):
-        return call.again(x, weight, bias)
-    if out is not None:
-        _check.output(op, out, call.y_shape, call.problem.dtype, x=x, weight=weight, bias=bias)
-    return forward(call, x, weight, bias, out, repeats=recalled is not None)
-
-
-def forward(call, x, weight, bias, out, *, repeats, run=None):
-    """Carry out a checked call by `run` or else its plan; if it `repeats`, find a shorter way."""
-    p = call.problem
-    image, filters, vector = call.to_kernel(x), call.filters(weight), call.vector(bias)
-    as_they_are = image is x and filters is weight and vector is bias
-    if call.pads:
-        image = _pad.pad(image, call.pads, call.padding_mode)
-    y = empty_output(p.y_shape, p.dtype, p.order) if out is None else to_nchw(out, call.layout)
-    run = run or _plan.of(call, "forward")
-    if repeats and as_they_are and out is None and not (call.pads or call.activation):
-        call.again, call.y_strides = _again(call, run, x, weight, bias, y), y.strides
-    run(image, filters, vector, y)
-    _activation.apply(call.activation, y)
-    return call.to_user(y) if out is None else out
-
-
-def _again(call, run, *arrays):
-    """What repeats a call whose arrays kernels can take as they are, into y if that is given."""
-    p = call.problem
-    run = run.prepare(*arrays) if isinstance(run, _plan.Plan) else run
-    new = output_maker(p.y_shape, p.dtype, p.order)
-
-    def again(x, weight, bias, y=None):
-        if y is None:
-            y = new()
-        run(x, weight, bias, y)
-        return y
-
-    return again
+    return _convolution.forward("conv2d", x, weight, bias, activation, options, out)
 
 
 def conv2d_backward(dy, x, weight, *, stride=1, padding=0, dilation=1, groups=1,
@@ -164,7 +106,7 @@ def conv2d_backward(dy, x, weight, *, stride=1, padding=0, dilation=1, groups=1,
 
     Returns
     -------
-    Conv2dGradients
+    ConvGradients
         A named tuple (dx, dweight, dbias), None for those not in `wrt`.  dx has the shape and
         memory order of x, dweight the shape of weight, dbias is (out,); their dtype is
         ``numpy.result_type(dy, x, weight)``.
@@ -189,18 +131,8 @@ def conv2d_backward(dy, x, weight, *, stride=1, padding=0, dilation=1, groups=1,
     >>> dbias
     array([4.])
     """
-    op = "conv2d_backward"
     options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
-    wrt = _check_conv.wanted(op, wrt)
-    key = _recall.key(op, (dy, x, weight), options)
-    call = _recall.calls.get(key)
-    if call is None:
-        call, dy, x, weight = _check_conv.backward(op, dy, x, weight, Options(*options))
-        _recall.keep(key, call, options)
-    dy = call.to_kernel(dy)
-    return Conv2dGradients(_backward_data(call, dy, weight) if "x" in wrt else None,
-                           _backward_weight(call, dy, x) if "weight" in wrt else None,
-                           _backward_bias(call, dy) if "bias" in wrt else None)
+    return _convolution.backward("conv2d_backward", dy, x, weight, options, wrt)
 
 
 def conv2d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, dilation=1, groups=1,
@@ -233,14 +165,8 @@ def conv2d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, dilation=1
     array([[1., 3., 2.],
            [1., 3., 2.]])
     """
-    op = "conv2d_backward_data"
     options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
-    key = _recall.key(op, (dy, weight), (x_shape, *options))
-    call = _recall.calls.get(key)
-    if call is None:
-        call, dy, weight = _check_conv.backward_data(op, dy, weight, x_shape, Options(*options))
-        _recall.keep(key, call, (x_shape, *options))
-    return _backward_data(call, call.to_kernel(dy), weight)
+    return _convolution.backward_data("conv2d_backward_data", dy, weight, x_shape, options)
 
 
 def conv2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1,
@@ -272,37 +198,5 @@ def conv2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation
     >>> engine.conv2d_backward_weight(np.ones((2, 2)), np.arange(6.0).reshape(2, 3), (1, 2))
     array([[ 8., 12.]])
     """
-    op = "conv2d_backward_weight"
     options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
-    key = _recall.key(op, (dy, x), (weight_shape, *options))
-    call = _recall.calls.get(key)
-    if call is None:
-        call, dy, x = _check_conv.backward_weight(op, dy, x, weight_shape, Options(*options))
-        _recall.keep(key, call, (weight_shape, *options))
-    return _backward_weight(call, call.to_kernel(dy), x)
-
-
-def _backward_data(call, dy, weight):
-    p = call.problem
-    dx = empty_output(p.x_shape, p.dtype, p.order)
-    _plan.of(call, "backward_data")(dy, call.filters(weight), dx)
-    if call.pads:
-        dpadded, dx = dx, empty_output(call.unpadded_shape, p.dtype, p.order)
-        _pad.pad_backward(dpadded, call.pads, call.padding_mode, dx)
-    return call.to_user(dx)
-
-
-def _backward_weight(call, dy, x):
-    p = call.problem
-    image = call.to_kernel(x)
-    if call.pads:
-        image = _pad.pad(image, call.pads, call.padding_mode)
-    dweight = np.empty(p.weight_shape, p.dtype)
-    _plan.of(call, "backward_weight")(dy, image, dweight)
-    return dweight[0, 0] if call.ndim == 2 else dweight
-
-
-def _backward_bias(call, dy):
-    dbias = np.empty(call.problem.oc, call.problem.dtype)
-    _plan.of(call, "backward_bias")(dy, dbias)
-    return dbias
+    return _convolution.backward_weight("conv2d_backward_weight", dy, x, weight_shape, options)

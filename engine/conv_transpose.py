@@ -1,15 +1,11 @@
-"""Transposed convolution, forward and backward: the backward-data of a convolution and its own."""
+"""Transposed convolution, forward and backward: the backward-data of a convolution and its own.
+
+The 2-D functions say it all; the others differ in the number of spatial axes.
+"""
 
 from __future__ import annotations
 
-import numpy as np
-
-from engine import _activation, _check, _check_conv, _plan, _recall
-from engine._axes import to_nchw
-from engine._check_conv import Options
-from engine._memory import empty_output
-from engine._problem import Conv2dProblem
-from engine.conv2d import Conv2dGradients
+from engine import _convolution
 
 
 def conv_transpose2d(x, weight, bias=None, *, stride=1, padding=0, output_padding=0, dilation=1,
@@ -56,23 +52,9 @@ def conv_transpose2d(x, weight, bias=None, *, stride=1, padding=0, output_paddin
     array([[1., 1., 2., 2.],
            [1., 1., 2., 2.]])
     """
-    op = "conv_transpose2d"
-    options = Options(stride, padding, dilation, groups, "constant", layout, algorithm, backend)
-    key = _recall.key(op, (x, weight, bias), (activation, output_padding, *options))
-    call = _recall.calls.get(key)
-    if call is None:
-        call, x, weight, bias = _check_conv.transposed_forward(op, x, weight, bias, activation,
-                                                               output_padding, options)
-        _recall.keep(key, call, (activation, output_padding, *options))
-    p = call.problem  # of the convolution that this is the backward-data of: its x is our y
-    if out is not None:
-        _check.output(op, out, call.x_shape, p.dtype, x=x, weight=weight, bias=bias)
-    y = empty_output(p.x_shape, p.dtype, p.order) if out is None else to_nchw(out, layout)
-    _plan.of(call, "backward_data")(call.to_kernel(x), call.filters(weight), y)
-    if bias is not None:
-        np.add(y, call.vector(bias)[:, None, None], out=y)
-    _activation.apply(call.activation, y)
-    return call.to_user(y) if out is None else out
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    return _convolution.transposed("conv_transpose2d", x, weight, bias, output_padding, activation,
+                                   options, out)
 
 
 def conv_transpose2d_backward(dy, x, weight, *, stride=1, padding=0, output_padding=0, dilation=1,
@@ -93,7 +75,7 @@ def conv_transpose2d_backward(dy, x, weight, *, stride=1, padding=0, output_padd
 
     Returns
     -------
-    Conv2dGradients
+    ConvGradients
         A named tuple (dx, dweight, dbias), None for those not in `wrt`.
 
     Raises
@@ -109,39 +91,184 @@ def conv_transpose2d_backward(dy, x, weight, *, stride=1, padding=0, output_padd
     >>> dx
     array([[10., 18.]])
     """
-    op = "conv_transpose2d_backward"
-    wrt = _check_conv.wanted(op, wrt)
-    options = Options(stride, padding, dilation, groups, "constant", layout, algorithm, backend)
-    key = _recall.key(op, (dy, x, weight), (output_padding, *options))
-    call = _recall.calls.get(key)
-    if call is None:
-        call, dy, x, weight = _check_conv.transposed_backward(op, dy, x, weight, output_padding,
-                                                              options)
-        _recall.keep(key, call, (output_padding, *options))
-    dy = call.to_kernel(dy)
-    return Conv2dGradients(_backward_data(call, dy, weight) if "x" in wrt else None,
-                           _backward_weight(call, dy, x) if "weight" in wrt else None,
-                           _backward_bias(call, dy) if "bias" in wrt else None)
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    return _convolution.transposed_backward("conv_transpose2d_backward", dy, x, weight,
+                                            output_padding, options, wrt)
 
 
-def _backward_data(call, dy, weight):
-    p = call.problem
-    dx = empty_output(p.y_shape, p.dtype, p.order)
-    _plan.of(call, "forward")(dy, call.filters(weight), None, dx)
-    return call.to_user(dx)
+def conv_transpose2d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, output_padding=0,
+                                   dilation=1, groups=1, layout="NCHW", algorithm=None,
+                                   backend=None):
+    """Gradient of `conv_transpose2d` with respect to x, of which only the shape is needed.
+
+    Arguments and errors are those of `conv_transpose2d_backward`.
+
+    Examples
+    --------
+    >>> import numpy as np, engine
+    >>> dy = np.arange(8.0).reshape(2, 4)
+    >>> engine.conv_transpose2d_backward_data(dy, np.ones((2, 2)), (1, 2), stride=2)
+    array([[10., 18.]])
+    """
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    return _convolution.transposed_backward_data("conv_transpose2d_backward_data", dy, weight,
+                                                 x_shape, output_padding, options)
 
 
-def _backward_weight(call, dy, x):
-    p = call.problem
-    dweight = np.empty(p.weight_shape, p.dtype)
-    _plan.of(call, "backward_weight")(call.to_kernel(x), dy, dweight)
-    return dweight[0, 0] if call.ndim == 2 else dweight
+def conv_transpose2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, output_padding=0,
+                                     dilation=1, groups=1, layout="NCHW", algorithm=None,
+                                     backend=None):
+    """Gradient of `conv_transpose2d` with respect to weight, of which only the shape is needed.
+
+    Arguments and errors are those of `conv_transpose2d_backward`.
+
+    Examples
+    --------
+    >>> import numpy as np, engine
+    >>> x, dy = np.array([[1.0, 2.0]]), np.arange(8.0).reshape(2, 4)
+    >>> engine.conv_transpose2d_backward_weight(dy, x, (2, 2), stride=2)
+    array([[ 4.,  7.],
+           [16., 19.]])
+    """
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    return _convolution.transposed_backward_weight("conv_transpose2d_backward_weight", dy, x,
+                                                   weight_shape, output_padding, options)
 
 
-def _backward_bias(call, dy):
-    n, c, h, w = dy.shape
-    p = Conv2dProblem(n=n, g=1, ic=c, ih=h, iw=w, oc=c, oh=h, ow=w, kh=1, kw=1,
-                      dtype=call.problem.dtype, order=call.problem.order)
-    dbias = np.empty(c, p.dtype)
-    _plan.choose("conv2d", p, "backward_bias", None, call.backend)(dy, dbias)
-    return dbias
+# ---- 1-D ----------------------------------------------------------------------------------------
+
+def conv_transpose1d(x, weight, bias=None, *, stride=1, padding=0, output_padding=0, dilation=1,
+                     groups=1, activation=None, layout="NCL", out=None, algorithm=None,
+                     backend=None):
+    """Transposed 1-D convolution; arguments as in `conv_transpose2d`, on lines.
+
+    x is (N, C, L), (C, L) or (L,), `weight` (C, out / groups, k).
+
+    Examples
+    --------
+    >>> import engine
+    >>> engine.conv_transpose1d([1, 2], [1, 1, 1], stride=2)
+    array([1, 1, 3, 2, 2])
+    """
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    return _convolution.transposed("conv_transpose1d", x, weight, bias, output_padding, activation,
+                                   options, out)
+
+
+def conv_transpose1d_backward(dy, x, weight, *, stride=1, padding=0, output_padding=0, dilation=1,
+                              groups=1, layout="NCL", algorithm=None, backend=None,
+                              wrt=("x", "weight", "bias")):
+    """Gradients of `conv_transpose1d` (without its activation) for x, weight and bias.
+
+    Examples
+    --------
+    >>> import engine
+    >>> dx, dweight, _ = engine.conv_transpose1d_backward([1, 2, 3, 4], [1, 2], [1, 1], stride=2)
+    >>> dx, dweight
+    (array([3, 7]), array([ 7, 10]))
+    """
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    return _convolution.transposed_backward("conv_transpose1d_backward", dy, x, weight,
+                                            output_padding, options, wrt)
+
+
+def conv_transpose1d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, output_padding=0,
+                                   dilation=1, groups=1, layout="NCL", algorithm=None,
+                                   backend=None):
+    """Gradient of `conv_transpose1d` with respect to x, of which only the shape is needed.
+
+    Examples
+    --------
+    >>> import engine
+    >>> engine.conv_transpose1d_backward_data([1, 2, 3, 4], [1, 1], (2,), stride=2)
+    array([3, 7])
+    """
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    return _convolution.transposed_backward_data("conv_transpose1d_backward_data", dy, weight,
+                                                 x_shape, output_padding, options)
+
+
+def conv_transpose1d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, output_padding=0,
+                                     dilation=1, groups=1, layout="NCL", algorithm=None,
+                                     backend=None):
+    """Gradient of `conv_transpose1d` with respect to weight, of which only the shape is needed.
+
+    Examples
+    --------
+    >>> import engine
+    >>> engine.conv_transpose1d_backward_weight([1, 2, 3, 4], [1, 2], (2,), stride=2)
+    array([ 7, 10])
+    """
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    return _convolution.transposed_backward_weight("conv_transpose1d_backward_weight", dy, x,
+                                                   weight_shape, output_padding, options)
+
+
+# ---- 3-D ----------------------------------------------------------------------------------------
+
+def conv_transpose3d(x, weight, bias=None, *, stride=1, padding=0, output_padding=0, dilation=1,
+                     groups=1, activation=None, layout="NCDHW", out=None, algorithm=None,
+                     backend=None):
+    """Transposed 3-D convolution; arguments as in `conv_transpose2d`, on volumes.
+
+    x is (N, C, D, H, W), (C, D, H, W) or (D, H, W), `weight` (C, out / groups, kd, kh, kw).
+
+    Examples
+    --------
+    >>> import numpy as np, engine
+    >>> engine.conv_transpose3d([[[1, 2]]], np.ones((1, 1, 2), int), stride=2)
+    array([[[1, 1, 2, 2]]])
+    """
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    return _convolution.transposed("conv_transpose3d", x, weight, bias, output_padding, activation,
+                                   options, out)
+
+
+def conv_transpose3d_backward(dy, x, weight, *, stride=1, padding=0, output_padding=0, dilation=1,
+                              groups=1, layout="NCDHW", algorithm=None, backend=None,
+                              wrt=("x", "weight", "bias")):
+    """Gradients of `conv_transpose3d` (without its activation) for x, weight and bias.
+
+    Examples
+    --------
+    >>> import numpy as np, engine
+    >>> x, dy, weight = [[[1, 2]]], [[[1, 2, 3, 4]]], np.ones((1, 1, 2), int)
+    >>> dx, dweight, _ = engine.conv_transpose3d_backward(dy, x, weight, stride=2)
+    >>> dx, dweight
+    (array([[[3, 7]]]), array([[[ 7, 10]]]))
+    """
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    return _convolution.transposed_backward("conv_transpose3d_backward", dy, x, weight,
+                                            output_padding, options, wrt)
+
+
+def conv_transpose3d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, output_padding=0,
+                                   dilation=1, groups=1, layout="NCDHW", algorithm=None,
+                                   backend=None):
+    """Gradient of `conv_transpose3d` with respect to x, of which only the shape is needed.
+
+    Examples
+    --------
+    >>> import engine
+    >>> engine.conv_transpose3d_backward_data([[[1, 2, 3, 4]]], [[[1, 1]]], (1, 1, 2), stride=2)
+    array([[[3, 7]]])
+    """
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    return _convolution.transposed_backward_data("conv_transpose3d_backward_data", dy, weight,
+                                                 x_shape, output_padding, options)
+
+
+def conv_transpose3d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, output_padding=0,
+                                     dilation=1, groups=1, layout="NCDHW", algorithm=None,
+                                     backend=None):
+    """Gradient of `conv_transpose3d` with respect to weight, of which only the shape is needed.
+
+    Examples
+    --------
+    >>> import engine
+    >>> engine.conv_transpose3d_backward_weight([[[1, 2, 3, 4]]], [[[1, 2]]], (1, 1, 2), stride=2)
+    array([[[ 7, 10]]])
+    """
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    return _convolution.transposed_backward_weight("conv_transpose3d_backward_weight", dy, x,
+                                                   weight_shape, output_padding, options)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from engine import _check, _check_pool, _plan
-from engine._axes import to_nchw
-from engine._memory import empty_output
+from engine import _pooling
 
 
 def max_unpool2d(x, indices, kernel_size, *, stride=None, padding=0, output_size=None,
@@ -42,16 +40,8 @@ def max_unpool2d(x, indices, kernel_size, *, stride=None, padding=0, output_size
     array([[0, 0],
            [0, 7]])
     """
-    op = "max_unpool2d"
-    call, x, indices = _check_pool.unpool(op, x, indices, kernel_size, stride, padding,
-                                          output_size, layout, backend)
-    p = call.problem  # of the pooling that is undone: its x is our y
-    places = _check_pool.places(call, indices)
-    if out is not None:
-        _check.output(op, out, call.x_shape, p.dtype, x=x, indices=indices)
-    y = empty_output(p.x_shape, p.dtype, p.order) if out is None else to_nchw(out, layout)
-    _plan.of(call, "forward")(call.to_kernel(x), places, y)
-    return call.to_user(y) if out is None else out
+    windows = (kernel_size, stride, padding, output_size)
+    return _pooling.unpool("max_unpool2d", x, indices, windows, layout, out, backend)
 
 
 def max_unpool2d_backward(dy, x, indices, kernel_size, *, stride=None, padding=0,
@@ -64,10 +54,6 @@ def max_unpool2d_backward(dy, x, indices, kernel_size, *, stride=None, padding=0
     >>> engine.max_unpool2d_backward([[1, 2], [3, 4]], [[7]], [[3]], 2)
     array([[4]])
     """
-    op = "max_unpool2d_backward"
-    call, dy, indices = _check_pool.unpool_backward(op, dy, x, indices, kernel_size, stride,
-                                                    padding, output_size, layout, backend)
-    p = call.problem
-    dx = empty_output(p.y_shape, p.dtype, p.order)
-    _plan.of(call, "backward")(call.to_kernel(dy), _check_pool.places(call, indices), dx)
-    return call.to_user(dx)
+    windows = (kernel_size, stride, padding, output_size)
+    return _pooling.unpool_backward("max_unpool2d_backward", dy, x, indices, windows, layout,
+                                    backend)

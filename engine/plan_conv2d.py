@@ -6,7 +6,7 @@ import numpy as np
 
 from engine import _check, _check_conv, _plan
 from engine._check_conv import Options
-from engine.conv2d import forward
+from engine._convolution import run_forward
 
 
 def plan_conv2d(x_shape, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
@@ -85,7 +85,7 @@ class Conv2dPlan:
             return call.again(x, self._weight, self._bias, out)
         if out is not None:
             _check.output("plan_conv2d", out, self.y_shape, self.dtype, x=x)
-        return forward(call, x, self._weight, self._bias, out, repeats=True, run=run)
+        return run_forward(call, x, self._weight, self._bias, out, repeats=True, run=run)
 
     def _fits(self, out, x, call):
         """Whether out is just like the arrays that the plan would make itself."""

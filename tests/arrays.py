@@ -2,7 +2,7 @@
 
 import numpy as np
 
-# how an (n, c, h, w) array may lie in memory; the last three only as an input
+# how an (n, c, ...) array may lie in memory; the last three only as an input
 OUTPUT_VIEWS = ("nchw", "nhwc", "offset", "step", "negative", "permuted")
 INPUT_VIEWS = (*OUTPUT_VIEWS, "broadcast", "unaligned", "swapped")
 
@@ -19,17 +19,17 @@ def numbers(rng, shape, dtype, exact):
 
 def blank(shape, dtype, view, rng):
     """An array of that shape in memory of that kind, full of a value that would be noticed."""
-    n, c, h, w = shape
     if view == "nhwc":
-        return _noticed((n, h, w, c), dtype).transpose(0, 3, 1, 2)
+        return np.moveaxis(_noticed((shape[0], *shape[2:], shape[1]), dtype), -1, 1)
     if view == "offset":
-        return _noticed([size + 3 for size in shape], dtype)[1:n + 1, 2:c + 2, 1:h + 1, 2:w + 2]
+        whole = _noticed([size + 3 for size in shape], dtype)
+        return whole[tuple(slice(1 + axis % 2, 1 + axis % 2 + n) for axis, n in enumerate(shape))]
     if view == "step":
-        return _noticed([2 * size for size in shape], dtype)[::2, ::2, ::2, ::2]
+        return _noticed([2 * size for size in shape], dtype)[(slice(None, None, 2),) * len(shape)]
     if view == "negative":
-        return _noticed(shape, dtype)[::-1, ::-1, ::-1, ::-1]
+        return np.flip(_noticed(shape, dtype))
     if view == "permuted":
-        order = rng.permutation(4)
+        order = rng.permutation(len(shape))
         return _noticed([shape[axis] for axis in order], dtype).transpose(np.argsort(order))
     return _noticed(shape, dtype)
 
@@ -37,7 +37,7 @@ def blank(shape, dtype, view, rng):
 def laid_out(values, view, rng):
     """Read-only: `values` in memory of that kind; "broadcast" repeats one along a random axis."""
     if view == "broadcast" and 0 not in values.shape:
-        return np.broadcast_to(values.take([0], axis=rng.integers(4)), values.shape)
+        return np.broadcast_to(values.take([0], axis=rng.integers(values.ndim)), values.shape)
     if view == "unaligned":
         memory = np.zeros(values.nbytes + 1, np.uint8)
         array = memory[1:].view(values.dtype).reshape(values.shape)

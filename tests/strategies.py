@@ -10,7 +10,17 @@ import numpy as np
 from arrays import INPUT_VIEWS, OUTPUT_VIEWS, laid_out, numbers
 from hypothesis import strategies as st
 
-from engine._problem import Conv2dProblem, Pool2dProblem, named_dtype, output_size
+from engine._problem import (
+    Axis,
+    Conv2dProblem,
+    Conv3dProblem,
+    Pool2dProblem,
+    Pool3dProblem,
+    conv_problem,
+    named_dtype,
+    output_size,
+    pool_problem,
+)
 
 CHANNELS = (1, 2, 3, 4, 6, 8, 15, 16, 17, 31, 33, 63, 64, 65, 100, 130)
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 14, 15, 16, 17, 28, 31, 32, 33, 48, 64, 65)
@@ -57,18 +67,49 @@ class Case:
             call(*(self.array(role, shape, other=1) for role, shape in shapes.items()))
         return [self.array(role, shape) for role, shape in shapes.items()]
 
+    rank = 2
+
+    @property
+    def plane(self):
+        """The problem itself; of a volume, that of its planes."""
+        return getattr(self.problem, "plane", self.problem)
+
+    @property
+    def axes(self):
+        """What happens along every spatial axis."""
+        p = self.plane
+        plane = [Axis(p.ih, p.oh, p.kh, p.stride_h, p.pad_t, p.pad_b, p.dil_h),
+                 Axis(p.iw, p.ow, p.kw, p.stride_w, p.pad_l, p.pad_r, p.dil_w)]
+        return [self.problem.depth, *plane] if self.rank == 3 else plane[-self.rank:]
+
+    def shape(self, role):
+        """The public shape of x, weight or y."""
+        shape = getattr(self.problem, f"{role}_shape")
+        return shape[:2] + shape[3:] if self.rank == 1 else shape
+
     @property
     def pads(self):
-        p = self.problem
-        return ((p.pad_t, p.pad_b), (p.pad_l, p.pad_r))
+        return tuple((axis.before, axis.after) for axis in self.axes)
 
     @property
     def stride(self):
-        return (self.problem.stride_h, self.problem.stride_w)
+        return tuple(axis.stride for axis in self.axes)
 
     @property
     def dilation(self):
-        return (self.problem.dil_h, self.problem.dil_w)
+        return tuple(axis.dilation for axis in self.axes)
+
+    @property
+    def kernel(self):
+        return tuple(axis.kernel for axis in self.axes)
+
+    @property
+    def size(self):
+        return tuple(axis.size for axis in self.axes)
+
+    @property
+    def out(self):
+        return tuple(axis.out for axis in self.axes)
 
 
 @dataclass(frozen=True, repr=False)
@@ -79,23 +120,36 @@ class ConvCase(Case):
     exact: bool = True
 
     Problem = Conv2dProblem
+    family = "conv2d"  # the kernels that do it
+
+    @property
+    def name(self):
+        return f"conv{self.rank}d"
 
     @property
     def geometry(self):
         """The keyword arguments of the public functions."""
         return {"stride": self.stride, "padding": self.pads, "dilation": self.dilation,
-                "groups": self.problem.g}
+                "groups": self.plane.g}
 
     @property
     def naive(self):
         """The same for tests/naive.py."""
         return {"stride": self.stride, "pads": self.pads, "dilation": self.dilation,
-                "groups": self.problem.g}
+                "groups": self.plane.g}
 
     @property
     def bias(self):
-        p = self.problem
+        p = self.plane
         return numbers(self.rng, p.oc, p.dtype, self.exact) if p.bias else None
+
+
+class Conv1dCase(ConvCase):
+    rank = 1
+
+
+class Conv3dCase(ConvCase):
+    rank, Problem, family = 3, Conv3dProblem, "conv3d"
 
 
 @dataclass(frozen=True, repr=False)
@@ -106,19 +160,21 @@ class PoolCase(Case):
     exact: bool = True
 
     Problem = Pool2dProblem
+    family = "pool2d"
 
     @property
     def ceil_mode(self):
         """Whether the output is larger than the floor rule says."""
-        p = self.problem
-        floor = [output_size(size, *pads, k, s, d) for size, pads, k, s, d in
-                 zip((p.ih, p.iw), self.pads, self.kernel, self.stride, self.dilation,
-                     strict=True)]
-        return (p.oh, p.ow) != tuple(floor)
+        return any(axis.out != output_size(axis.size, axis.before, axis.after, axis.kernel,
+                                           axis.stride, axis.dilation) for axis in self.axes)
 
-    @property
-    def kernel(self):
-        return (self.problem.kh, self.problem.kw)
+
+class Pool1dCase(PoolCase):
+    rank = 1
+
+
+class Pool3dCase(PoolCase):
+    rank, Problem, family = 3, Pool3dProblem, "pool3d"
 
 
 def views():
@@ -188,6 +244,39 @@ def _touched(size, before, kernel, stride, dilation, out):
     return max(0, (out - 1) * stride + dilation * (kernel - 1) + 1 - before - size)
 
 
+@st.composite
+def conv1d_cases(draw, dtypes=DTYPES):
+    g, ic, oc = draw(_channels())
+    n = draw(st.sampled_from((1, 1, 2, 3, 0)))
+    room = max(1, MAX_MACS // max(1, n * oc * (ic // g)))
+    axis = Axis(*draw(_axis((1, 2, 3, 3, 5, 9), min(65, room // 9), False)))
+    return draw(_finished(Conv1dCase, n, g, ic, oc, [axis], dtypes))
+
+
+@st.composite
+def conv3d_cases(draw, dtypes=DTYPES, only_3x3=False):
+    g, ic, oc = draw(_channels())
+    n = draw(st.sampled_from((1, 1, 2, 4, 0)))
+    room = max(1, MAX_MACS // (8 * max(1, n * oc * (ic // g))))
+    depth = Axis(*draw(_axis((1, 2, 3, 3, 4), min(7, room // 9), False)))
+    kernels = (3,) if only_3x3 else (1, 2, 3, 3)
+    room //= depth.out * depth.kernel
+    height = Axis(*draw(_axis(kernels, min(7, room // 9), only_3x3)))
+    room //= height.out * height.kernel
+    width = Axis(*draw(_axis(kernels, min(17, room // 3), only_3x3)))
+    return draw(_finished(Conv3dCase, n, g, ic, oc, [depth, height, width], dtypes))
+
+
+@st.composite
+def _finished(draw, case, n, g, ic, oc, axes, dtypes):
+    memory = draw(views())
+    problem = conv_problem(
+        n, g, ic, oc, axes, dtype=named_dtype(draw(st.sampled_from(dtypes))),
+        order="nhwc" if memory[0] == "nhwc" else "nchw", bias=draw(st.booleans()),
+        activation=draw(st.sampled_from((None, None, "relu"))))
+    return case(problem, draw(seeds()), memory, draw(st.booleans()))
+
+
 # ---- pooling -----------------------------------------------------------------------------------
 
 @st.composite
@@ -235,3 +324,33 @@ def pool2d_cases(draw, kinds=("max", "min", "avg", "lp"), dtypes=DTYPES):
     memory = draw(views())
     order = "nhwc" if memory[0] == "nhwc" else "nchw"
     return PoolCase(replace(problem, order=order), draw(seeds()), memory, draw(st.booleans()))
+
+
+@st.composite
+def pool1d_cases(draw, kinds=("max", "min", "avg", "lp"), dtypes=DTYPES):
+    return draw(_pool_case(Pool1dCase, (65,), kinds, dtypes))
+
+
+@st.composite
+def pool3d_cases(draw, kinds=("max", "min", "avg", "lp"), dtypes=DTYPES):
+    return draw(_pool_case(Pool3dCase, (7, 7, 17), kinds, dtypes))
+
+
+@st.composite
+def _pool_case(draw, case, most, kinds, dtypes):
+    kind = draw(st.sampled_from(kinds))
+    c, n = draw(st.sampled_from(CHANNELS)), draw(st.sampled_from((1, 1, 2, 3, 0)))
+    room = max(1, 8_000 // (c * max(1, n)))
+    ceil_mode, axes = draw(st.booleans()), []
+    for size in most:
+        axes.append(Axis(*draw(_pool_axis(min(size, room), ceil_mode))))
+        room = max(1, room // axes[-1].size)
+    if kind in ("avg", "lp"):
+        dtypes = [name for name in dtypes if name in FLOATS]
+    memory = draw(views())
+    problem = pool_problem(
+        kind, n, c, axes, count_include_pad=draw(st.booleans()) if kind == "avg" else True,
+        p=draw(st.sampled_from((2.0, 1.0, 3.0, 2.5))) if kind == "lp" else 2.0,
+        dtype=named_dtype(draw(st.sampled_from(dtypes))),
+        order="nhwc" if memory[0] == "nhwc" else "nchw")
+    return case(problem, draw(seeds()), memory, draw(st.booleans()))

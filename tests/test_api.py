@@ -15,35 +15,54 @@ from engine import kernels
 
 NAMES = set(engine.__all__)
 
-CONV = ("stride=1, padding=0, dilation=1, groups=1, padding_mode='constant', {}layout='NCHW', "
-        "{}algorithm=None, backend=None")
-POOL = "stride=None, padding=0, dilation=1, ceil_mode=False, {}layout='NCHW', {}backend=None"
-TRANSPOSED = ("stride=1, padding=0, output_padding=0, dilation=1, groups=1, {}layout='NCHW', "
-              "{}algorithm=None, backend=None")
-SIGNATURES = {
-    "conv2d": "(x, weight, bias=None, *, " + CONV.format("activation=None, ", "out=None, ") + ")",
-    "conv2d_backward": "(dy, x, weight, *, " + CONV.format("", "")
-                       + ", wrt=('x', 'weight', 'bias'))",
-    "conv2d_backward_data": "(dy, weight, x_shape, *, " + CONV.format("", "") + ")",
-    "conv2d_backward_weight": "(dy, x, weight_shape, *, " + CONV.format("", "") + ")",
-    "plan_conv2d": "(x_shape, weight, bias=None, *, " + CONV.format("activation=None, ", "")
-                   + ", dtype=None)",
-    "conv_transpose2d": "(x, weight, bias=None, *, "
-                        + TRANSPOSED.format("activation=None, ", "out=None, ") + ")",
-    "conv_transpose2d_backward": "(dy, x, weight, *, " + TRANSPOSED.format("", "")
-                                 + ", wrt=('x', 'weight', 'bias'))",
-    "avg_pool2d": "(x, kernel_size, *, " + POOL.format("count_include_pad=True, ", "out=None, ")
-                  + ")",
-    "avg_pool2d_backward": "(dy, x, kernel_size, *, " + POOL.format("count_include_pad=True, ", "")
-                           + ")",
-    "lp_pool2d": "(x, kernel_size, *, p=2, " + POOL.format("", "out=None, ") + ")",
-    "lp_pool2d_backward": "(dy, x, kernel_size, *, p=2, " + POOL.format("", "") + ")",
-}
-for kind in ("max", "min"):
-    SIGNATURES[f"{kind}_pool2d"] = ("(x, kernel_size, *, "
-                                    + POOL.format("", "return_indices=False, out=None, ") + ")")
-    SIGNATURES[f"{kind}_pool2d_backward"] = ("(dy, x, kernel_size, *, "
-                                             + POOL.format("", "indices=None, ") + ")")
+LAYOUTS = {1: "NCL", 2: "NCHW", 3: "NCDHW"}
+STEPS = "stride=1, padding=0, {}dilation=1, groups=1"
+ASKED = "algorithm=None, backend=None"
+WRT = "wrt=('x', 'weight', 'bias')"
+POOL = "stride=None, padding=0, dilation=1, ceil_mode=False"
+
+
+def signatures(rank):
+    layout = f"layout='{LAYOUTS[rank]}'"
+    conv = f"{STEPS.format('')}, padding_mode='constant', {{}}{layout}, {{}}{ASKED}"
+    plain = conv.format("", "")
+    transposed = f"{STEPS.format('output_padding=0, ')}, {{}}{layout}, {{}}{ASKED}"
+    pool = f"{POOL}, {{}}{layout}, {{}}backend=None"
+    name, after = f"conv{rank}d", f"conv_transpose{rank}d"
+    found = {
+        name: f"(x, weight, bias=None, *, {conv.format('activation=None, ', 'out=None, ')})",
+        f"{name}_backward": f"(dy, x, weight, *, {plain}, {WRT})",
+        f"{name}_backward_data": f"(dy, weight, x_shape, *, {plain})",
+        f"{name}_backward_weight": f"(dy, x, weight_shape, *, {plain})",
+        after: f"(x, weight, bias=None, *, {transposed.format('activation=None, ', 'out=None, ')})",
+        f"{after}_backward": f"(dy, x, weight, *, {transposed.format('', '')}, {WRT})",
+        f"{after}_backward_data": f"(dy, weight, x_shape, *, {transposed.format('', '')})",
+        f"{after}_backward_weight": f"(dy, x, weight_shape, *, {transposed.format('', '')})",
+        f"avg_pool{rank}d":
+            f"(x, kernel_size, *, {pool.format('count_include_pad=True, ', 'out=None, ')})",
+        f"avg_pool{rank}d_backward":
+            f"(dy, x, kernel_size, *, {pool.format('count_include_pad=True, ', '')})",
+        f"lp_pool{rank}d": f"(x, kernel_size, *, p=2, {pool.format('', 'out=None, ')})",
+        f"lp_pool{rank}d_backward": f"(dy, x, kernel_size, *, p=2, {pool.format('', '')})",
+        f"adaptive_max_pool{rank}d":
+            f"(x, output_size, *, {layout}, return_indices=False, out=None, backend=None)",
+        f"max_unpool{rank}d": "(x, indices, kernel_size, *, stride=None, padding=0, "
+                              f"output_size=None, {layout}, out=None, backend=None)",
+    }
+    for kind in ("max", "min"):
+        found[f"{kind}_pool{rank}d"] = (
+            f"(x, kernel_size, *, {pool.format('', 'return_indices=False, out=None, ')})")
+        found[f"{kind}_pool{rank}d_backward"] = (
+            f"(dy, x, kernel_size, *, {pool.format('', 'indices=None, ')})")
+        found[f"global_{kind}_pool{rank}d"] = (
+            f"(x, *, {layout}, return_indices=False, out=None, backend=None)")
+    if rank == 2:
+        found[f"plan_{name}"] = (f"(x_shape, weight, bias=None, *, "
+                                 f"{conv.format('activation=None, ', '')}, dtype=None)")
+    return found
+
+
+SIGNATURES = signatures(1) | signatures(2) | signatures(3)
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
@@ -51,22 +70,37 @@ def test_signature(name):
     assert str(inspect.signature(getattr(engine, name))) == SIGNATURES[name]
 
 
-def test_every_forward_has_its_backward():
-    forwards = {name for name in NAMES if name.endswith(("conv2d", "pool2d", "transpose2d"))}
-    forwards -= {"plan_conv2d"}
+@pytest.mark.parametrize("rank", LAYOUTS)
+def test_every_forward_has_its_backward(rank):
+    forwards = {name for name in NAMES if name.endswith(f"{rank}d")}
+    forwards -= {f"plan_conv{rank}d"}
     assert len(forwards) == 13
     assert {f"{name}_backward" for name in forwards} <= NAMES
+    for name in (f"conv{rank}d", f"conv_transpose{rank}d"):
+        assert {f"{name}_backward_data", f"{name}_backward_weight"} <= NAMES
 
 
-def test_global_pools_are_called_like_the_others():
+@pytest.mark.parametrize("rank", LAYOUTS)
+def test_global_pools_are_called_like_the_others(rank):
     for kind in ("max", "min", "avg", "lp"):
-        whole = inspect.signature(getattr(engine, f"global_{kind}_pool2d")).parameters
-        window = inspect.signature(getattr(engine, f"{kind}_pool2d")).parameters
+        whole = inspect.signature(getattr(engine, f"global_{kind}_pool{rank}d")).parameters
+        window = inspect.signature(getattr(engine, f"{kind}_pool{rank}d")).parameters
         assert set(whole) <= set(window)
         assert [name for name in window if name in whole] == list(whole)
 
 
-@pytest.mark.parametrize("name", ["conv2d", "plan_conv2d", "max_unpool2d"])
+def test_functions_differ_in_their_layout_alone():
+    """What is not spelt out above: 1-D, 2-D and 3-D functions are called alike."""
+    for name in NAMES:
+        if "2d" in name and not name.startswith("plan"):
+            text = str(inspect.signature(getattr(engine, name)))
+            for rank in (1, 3):
+                other = str(inspect.signature(getattr(engine, name.replace("2d", f"{rank}d"))))
+                assert other.replace(LAYOUTS[rank], "NCHW") == text
+
+
+@pytest.mark.parametrize("name", ["conv1d", "conv2d", "conv3d", "plan_conv2d", "max_unpool1d",
+                                  "max_unpool2d", "max_unpool3d"])
 def test_a_module_of_the_same_name_is_the_function(name):
     module = importlib.import_module(f"engine.{name}")
     assert inspect.ismodule(module)
@@ -83,7 +117,9 @@ def modules(op):
 
 @pytest.mark.parametrize(("op", "functions"), [
     ("conv2d", ("refusal", "forward", "backward_data", "backward_weight", "backward_bias")),
+    ("conv3d", ("refusal", "forward", "backward_data", "backward_weight", "backward_bias")),
     ("pool2d", ("refusal", "forward", "backward")),
+    ("pool3d", ("refusal", "forward", "backward")),
     ("unpool2d", ("refusal", "forward", "backward"))])
 def test_backends_share_one_contract(op, functions):
     contract = modules(op)["numpy"]
@@ -92,13 +128,13 @@ def test_backends_share_one_contract(op, functions):
             expected = list(inspect.signature(getattr(contract, name)).parameters)
             actual = list(inspect.signature(getattr(module, name)).parameters)
             assert actual == expected, f"{backend}: {op} {name}"
-        if op == "conv2d":
+        if op.startswith("conv"):
             assert module.ALGORITHMS and set(module.ALGORITHMS) <= {"direct", "im2col", "winograd"}
 
 
 def test_numpy_refuses_nothing():
     """It is the last candidate, so something has to run."""
-    for op in ("conv2d", "pool2d", "unpool2d"):
+    for op in ("conv2d", "conv3d", "pool2d", "pool3d", "unpool2d"):
         assert "numpy" in modules(op)
     assert kernels.BACKENDS[-1] == "numpy"
 

@@ -122,17 +122,17 @@ def test_the_truth_itself():
     rng = np.random.default_rng(0)
     x, weight = rng.standard_normal((2, 4, 6, 5)), rng.standard_normal((6, 2, 3, 2))
     geometry = {"stride": (2, 1), "pads": ((1, 0), (2, 1)), "dilation": (1, 2), "groups": 2}
-    dy = rng.standard_normal(naive.conv2d(x, weight, **geometry).shape)
-    assert_gradient(lambda each: naive.conv2d(each, weight, **geometry), x, dy,
-                    naive.conv2d_backward_data(dy, weight, x.shape, **geometry))
-    assert_gradient(lambda each: naive.conv2d(x, each, **geometry), weight, dy,
-                    naive.conv2d_backward_weight(dy, x, weight.shape, **geometry))
+    dy = rng.standard_normal(naive.conv(x, weight, **geometry).shape)
+    assert_gradient(lambda each: naive.conv(each, weight, **geometry), x, dy,
+                    naive.conv_backward_data(dy, weight, x.shape, **geometry))
+    assert_gradient(lambda each: naive.conv(x, each, **geometry), weight, dy,
+                    naive.conv_backward_weight(dy, x, weight.shape, **geometry))
     plane = naive.Windows((6, 5), (3, 2), (2, 1), ((1, 1), (1, 0)), (1, 1), ceil_mode=True)
     dy = rng.standard_normal((2, 4, *plane.out))
-    _, places = naive.extreme_pool2d(x, plane)
-    assert_gradient(lambda each: naive.extreme_pool2d(each, plane)[0], x, dy,
-                    naive.extreme_pool2d_backward(dy, places, x.shape))
-    assert_gradient(lambda each: naive.avg_pool2d(each, plane), x, dy,
-                    naive.avg_pool2d_backward(dy, x.shape, plane))
-    assert_gradient(lambda each: naive.lp_pool2d(each, plane, 3), x, dy,
-                    naive.lp_pool2d_backward(dy, x, plane, 3))
+    _, places = naive.extreme_pool(x, plane)
+    assert_gradient(lambda each: naive.extreme_pool(each, plane)[0], x, dy,
+                    naive.extreme_pool_backward(dy, places, x.shape))
+    assert_gradient(lambda each: naive.avg_pool(each, plane), x, dy,
+                    naive.avg_pool_backward(dy, x.shape, plane))
+    assert_gradient(lambda each: naive.lp_pool(each, plane, 3), x, dy,
+                    naive.lp_pool_backward(dy, x, plane, 3))

@@ -19,44 +19,44 @@ EXTREMES = ("max", "min")
 
 
 def windows(case):
-    p = case.problem
-    if p.adaptive:
-        return naive.AdaptiveWindows((p.ih, p.iw), (p.oh, p.ow))
-    plane = naive.Windows((p.ih, p.iw), case.kernel, case.stride, case.pads, case.dilation,
+    if case.plane.adaptive:
+        return naive.AdaptiveWindows(case.size, case.out)
+    found = naive.Windows(case.size, case.kernel, case.stride, case.pads, case.dilation,
                           case.ceil_mode)
-    assert plane.out == (p.oh, p.ow), f"{p} is no pooling: its output is {plane.out}"
-    return plane
+    assert found.out == case.out, f"{case} is no pooling: its output is {found.out}"
+    return found
 
 
-def summed(p):
+def summed(case):
     """How many elements of x an output may see, and how many outputs an element of x."""
-    if p.adaptive:
-        return (p.kh + 1) * (p.kw + 1), (p.oh // p.ih + 2) * (p.ow // p.iw + 2)
-    return p.kh * p.kw, p.kh * p.kw
+    if case.plane.adaptive:
+        return (np.prod([axis.kernel + 1 for axis in case.axes]),
+                np.prod([axis.out // axis.size + 2 for axis in case.axes]))
+    return (np.prod(case.kernel),) * 2
 
 
 def arguments(case):
     """(name of the public function, its arguments after x)."""
-    p = case.problem
+    p = case.plane
     if p.adaptive:
-        return f"adaptive_{p.kind}_pool2d", {"output_size": (p.oh, p.ow)}
+        return f"adaptive_{p.kind}_pool{case.rank}d", {"output_size": case.out}
     given = {"kernel_size": case.kernel, "stride": case.stride, "padding": case.pads,
              "dilation": case.dilation, "ceil_mode": case.ceil_mode}
     extra = {"avg": {"count_include_pad": p.count_include_pad}, "lp": {"p": p.p}}
-    return f"{p.kind}_pool2d", given | extra.get(p.kind, {})
+    return f"{p.kind}_pool{case.rank}d", given | extra.get(p.kind, {})
 
 
 # ---- one case: called, compared ------------------------------------------------------------------
 
 def forward(case, **options):
-    p = case.problem
-    out = None if case.views[3] == "none" else blank(p.y_shape, p.dtype, case.views[3], case.rng)
+    p, shape = case.plane, case.shape("y")
+    out = None if case.views[3] == "none" else blank(shape, p.dtype, case.views[3], case.rng)
     name, given = arguments(case)
 
     def call(x):
         return getattr(engine, name)(x, out=out, **given, **options)
 
-    [x] = case.arrays(call, x=p.x_shape)
+    [x] = case.arrays(call, x=case.shape("x"))
     y = call(x)
     assert y.dtype == p.dtype
     if out is None:
@@ -64,52 +64,51 @@ def forward(case, **options):
     else:
         assert y is out
     if p.kind in EXTREMES:
-        truth, places = naive.extreme_pool2d(x, windows(case), p.kind)
+        truth, places = naive.extreme_pool(x, windows(case), p.kind)
         assert_equal(y, truth)
         again, indices = getattr(engine, name)(x, return_indices=True, **given, **options)
         assert indices.dtype == np.int64
         assert_equal(again, truth)
         assert_equal(indices, places)
     elif p.kind == "avg":
-        magnitude = naive.avg_pool2d(abs(x), windows(case), p.count_include_pad)
-        assert_close(y, naive.avg_pool2d(x, windows(case), p.count_include_pad), magnitude,
-                     summed(p)[0])
+        magnitude = naive.avg_pool(abs(x), windows(case), p.count_include_pad)
+        assert_close(y, naive.avg_pool(x, windows(case), p.count_include_pad), magnitude,
+                     summed(case)[0])
     else:
-        truth = naive.lp_pool2d(x, windows(case), p.p)
-        assert_close(y, truth, truth, summed(p)[0], "norm")
+        truth = naive.lp_pool(x, windows(case), p.p)
+        assert_close(y, truth, truth, summed(case)[0], "norm")
     if out is not None:
         assert not wrote_outside(out), "memory around the elements of out= was written"
 
 
 def backward(case, **options):
-    p = case.problem
+    p, x_shape = case.plane, case.shape("x")
     name, given = arguments(case)
 
     def call(dy, x):
         return getattr(engine, f"{name}_backward")(dy, x, **given, **options)
 
-    dy, x = case.arrays(call, y=p.y_shape, x=p.x_shape)
+    dy, x = case.arrays(call, y=case.shape("y"), x=x_shape)
     dx = call(dy, x)
     assert dx.dtype == p.dtype
-    terms = summed(p)[1]
+    terms = summed(case)[1]
     if p.kind in EXTREMES:
-        _, places = naive.extreme_pool2d(x, windows(case), p.kind)
-        truth = naive.extreme_pool2d_backward(dy, places, p.x_shape)
+        _, places = naive.extreme_pool(x, windows(case), p.kind)
+        truth = naive.extreme_pool_backward(dy, places, x_shape)
         if p.dtype.kind in "iu" or case.exact:
             assert_equal(dx, truth)
         else:
-            assert_close(dx, truth, naive.extreme_pool2d_backward(abs(dy), places, p.x_shape),
-                         terms)
-        by_index = getattr(engine, f"{name}_backward")(dy, p.x_shape, indices=places, **given,
+            assert_close(dx, truth, naive.extreme_pool_backward(abs(dy), places, x_shape), terms)
+        by_index = getattr(engine, f"{name}_backward")(dy, x_shape, indices=places, **given,
                                                        **options)
         assert_equal(by_index, dx)
     elif p.kind == "avg":
-        truth, magnitude = (naive.avg_pool2d_backward(each, p.x_shape, windows(case),
-                                                      p.count_include_pad)
+        truth, magnitude = (naive.avg_pool_backward(each, x_shape, windows(case),
+                                                    p.count_include_pad)
                             for each in (dy, abs(dy)))
         assert_close(dx, truth, magnitude, terms)
     else:
-        truth, magnitude = (naive.lp_pool2d_backward(*each, windows(case), p.p)
+        truth, magnitude = (naive.lp_pool_backward(*each, windows(case), p.p)
                             for each in ((dy, x), (abs(dy), abs(x))))
         assert_close(dx, truth, magnitude, terms, "norm")
 
@@ -120,7 +119,7 @@ RUN = {"forward": forward, "backward": backward}
 def check(case, variant, direction):
     """Run one case on one variant, or see that it is refused for the reason it gives."""
     with variants.level(variant):
-        reason = variants.refusal(variant, OP, case.problem, direction)
+        reason = variants.refusal(variant, case.family, case.problem, direction)
         if reason is not None:
             variants.counts[variants.REFUSED] += 1
             with pytest.raises(ValueError) as error:
@@ -129,7 +128,7 @@ def check(case, variant, direction):
             return
         with variants.counted(variant, case):
             RUN[direction](case, **variant.options)
-            variants.assert_ran(variant, OP, direction)
+            variants.assert_ran(variant, case.family, direction)
 
 
 # ---- generated, hand-picked, replayed ----------------------------------------------------------
@@ -226,9 +225,9 @@ def test_integers_average_in_float64(dtype):
     plane = naive.Windows((6, 6), (2, 2))
     average, norm = engine.avg_pool2d(x, 2), engine.lp_pool2d(x, 2)
     assert average.dtype == norm.dtype == np.float64
-    assert_close(average, naive.avg_pool2d(x, plane), naive.avg_pool2d(abs(x.astype(float)), plane),
+    assert_close(average, naive.avg_pool(x, plane), naive.avg_pool(abs(x.astype(float)), plane),
                  4)
-    assert_close(norm, naive.lp_pool2d(x, plane), naive.lp_pool2d(x, plane), 4, "norm")
+    assert_close(norm, naive.lp_pool(x, plane), naive.lp_pool(x, plane), 4, "norm")
 
 
 @pytest.mark.parametrize("memory", ["nchw", "nhwc"])
@@ -250,7 +249,7 @@ def test_nan_wins_and_ties_go_to_the_first(variant, kind, dtype, memory):
         with variants.level(variant):
             y, indices = getattr(engine, f"{kind}_pool2d")(x, kernel, stride=stride, padding=pad,
                                                            return_indices=True, **variant.options)
-        truth, places = naive.extreme_pool2d(
+        truth, places = naive.extreme_pool(
             x, naive.Windows((12, 21), (kernel,) * 2, (stride,) * 2, ((pad, pad),) * 2), kind)
         assert_equal(y, truth)
         assert_equal(indices, places)
@@ -266,7 +265,7 @@ def test_padding_never_wins(variant, kind):
         with variants.level(variant):
             y, indices = getattr(engine, f"{kind}_pool2d")(x, 3, stride=2, padding=1,
                                                            return_indices=True, **variant.options)
-        truth, places = naive.extreme_pool2d(
+        truth, places = naive.extreme_pool(
             x, naive.Windows((5, 18), (3, 3), (2, 2), ((1, 1), (1, 1))), kind)
         assert_equal(y, truth)
         assert_equal(indices, places)

@@ -138,7 +138,7 @@ def test_max_unpool2d(size, kernel, stride, padding, out):
     expected = F.max_unpool2d(tensor, torch.tensor(indices), kernel, stride, padding, out)
     given = {"stride": stride, "padding": padding, "output_size": out}
     assert_equal(engine.max_unpool2d(pooled, indices, kernel, **given), expected.detach().numpy())
-    assert_equal(naive.max_unpool2d(pooled, indices, expected.shape[2:]),
+    assert_equal(naive.max_unpool(pooled, indices, expected.shape[2:]),
                  expected.detach().numpy())
     dy = integers(*expected.shape, seed=1)
     assert_equal(engine.max_unpool2d_backward(dy, pooled, indices, kernel, **given),

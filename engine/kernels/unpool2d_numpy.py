@@ -1,6 +1,9 @@
-"""2-D max-unpooling in NumPy: values go back to the places that max-pooling took them from."""
+"""Max-unpooling in NumPy, on any spatial axes: values go back to where max-pooling took them from.
+"""
 
 from __future__ import annotations
+
+from math import prod
 
 import numpy as np
 
@@ -10,15 +13,15 @@ def refusal(problem, direction):
 
 
 def forward(problem, x, indices, y):
-    p = problem  # of the pooling: x has its y_shape, y its x_shape
+    _, c, *size = problem.x_shape  # of the pooling: x has its y_shape, y its x_shape
     for image, places, out in zip(x, indices, y, strict=True):
-        planes = np.zeros((p.c, p.ih * p.iw), p.dtype)
-        np.put_along_axis(planes, places.reshape(p.c, -1), image.reshape(p.c, -1), axis=1)
+        planes = np.zeros((c, prod(size)), problem.dtype)
+        np.put_along_axis(planes, places.reshape(c, -1), image.reshape(c, -1), axis=1)
         out[...] = planes.reshape(out.shape)
 
 
 def backward(problem, dy, indices, dx):
-    p = problem
+    c = problem.x_shape[1]
     for dout, places, dimage in zip(dy, indices, dx, strict=True):
-        taken = np.take_along_axis(dout.reshape(p.c, -1), places.reshape(p.c, -1), axis=1)
+        taken = np.take_along_axis(dout.reshape(c, -1), places.reshape(c, -1), axis=1)
         dimage[...] = taken.reshape(dimage.shape)

@@ -1,0 +1,9 @@
+"""3-D pooling, forward and backward, by the 2-D kernels of NumPy."""
+
+from __future__ import annotations
+
+from engine.kernels import pool2d_numpy
+from engine.kernels.separable import Separable
+
+_separable = Separable(pool2d_numpy)
+refusal, forward, backward = _separable.refusal, _separable.forward, _separable.backward
