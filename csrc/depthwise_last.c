@@ -1,255 +1,228 @@
 #include "depthwise_last.h"
-#include "arena.h"
+#include "depthwise_ranges.h"
 #include "thread.h"
 
 enum {
-    ROWS = 4,    /* destination rows of one task */
-    PIXELS = 4,  /* of one tile */
+    ROWS = 8,   /* destination rows of one task, of each phase */
+    PIXELS = 4, /* of one tile */
     VECS = 2,
-    SLICES = 16, /* partial sums of the weight gradient, a fixed number for the sake of equal bits */
-    TAPS = 3,    /* of one row that are summed together */
 };
 
 int NAME(depthwise_last_suits)(const struct correlation *c) {
     return c->sc == 1 && c->dc == 1 && c->g > 1 && c->s_stride[1] == 1 && c->d_stride[1] == 1;
 }
 
-/* The taps [begin, end) along one axis that read inside the source at destination position i. */
-static void taps_inside(int64_t i, int64_t step, int64_t first, int64_t space, int64_t taps, int64_t size, int64_t *begin,
-                        int64_t *end) {
-    int64_t at = i * step + first;
-    *begin = at >= 0 ? 0 : min64(taps, ceil_div(-at, space));
-    *end = at >= size ? *begin : max64(*begin, min64(taps, ceil_div(size - at, space)));
-}
-
-/* The destination positions [begin, end), of `count`, at which a tap offset reads inside the source. */
-static void positions_inside(int64_t offset, int64_t step, int64_t count, int64_t size, int64_t *begin, int64_t *end) {
-    *begin = offset >= 0 ? 0 : min64(count, ceil_div(-offset, step));
-    *end = offset >= size ? *begin : max64(*begin, min64(count, ceil_div(size - offset, step)));
-}
-
-/* Channels in blocks of whole vectors, the last block overlapping if the channels are no multiple. */
-struct lanes {
-    int64_t start, count; /* count < LANES only where there are fewer channels than lanes */
-};
-
-static int64_t channel_vectors(int64_t channels) { return ceil_div(channels, LANES); }
-
-static struct lanes channel_vector(int64_t channels, int64_t index) {
-    if (channels < LANES) return (struct lanes){0, channels};
-    return (struct lanes){min64(index * LANES, channels - LANES), LANES};
-}
-
-INLINE vec load(const elem *p, int64_t count) { return count == LANES ? vec_load(p) : vec_load_first(p, count); }
-INLINE void store(elem *p, vec v, int64_t count) {
-    if (count == LANES)
-        vec_store(p, v);
-    else
-        vec_store_first(p, v, count);
-}
-
 struct job {
-    const struct correlation *c;
+    int64_t phases;
+    const struct correlation *phase;
     const elem *source, *bias;
-    elem *dest, *packed; /* packed: [tap][channel] */
+    elem *dest, **packed; /* of each phase: [tap][channel] */
 };
 
-/* `pixels` neighbours of one row, `vecs` vectors of channels, the taps [h0, h1) x [w0, w1) */
-INLINE void tile(const int pixels, const int vecs, const struct job *job, const elem *source, int64_t channel, int64_t count,
-                 int64_t h0, int64_t h1, int64_t w0, int64_t w1, elem *dest) {
-    const struct correlation *c = job->c;
+/* Some neighbouring pixels of one row, and the taps [h0, h1) x [w0, w1) that read inside the source there. */
+struct pixels {
+    const struct correlation *c;
+    const elem *packed, *bias, *source; /* source: where the first tap of the first pixel reads */
+    elem *dest;
+    int64_t h0, h1, w0, w1;
+};
+
+/* Three neighbouring taps: pixels share what they load.  pixels, vecs and step are constants wherever this is called. */
+INLINE void three_taps(const int pixels, const int vecs, const int step, const elem *x, int64_t stride, const elem *weights,
+                       int64_t pitch, vec sum[PIXELS][VECS]) {
+    vec w[3][VECS];
+#pragma GCC unroll 3
+    for (int j = 0; j < 3; j++)
+#pragma GCC unroll 2
+        for (int v = 0; v < vecs; v++) w[j][v] = vec_load(weights + j * pitch + v * LANES);
+#pragma GCC unroll 16
+    for (int q = 0; q < (pixels - 1) * step + 3; q++)
+#pragma GCC unroll 2
+        for (int v = 0; v < vecs; v++) {
+            vec at = vec_load(x + q * stride + v * LANES);
+#pragma GCC unroll 4
+            for (int p = 0; p < pixels; p++) {
+                int j = q - p * step;
+                if (j >= 0 && j < 3) sum[p][v] += at * w[j][v];
+            }
+        }
+}
+
+INLINE void any_taps(const int pixels, const int vecs, const struct pixels *t, int64_t count, const elem *x,
+                     const elem *weights, vec sum[PIXELS][VECS]) {
+    const struct correlation *c = t->c;
+    int64_t next = c->step_w * c->s_stride[3];
+    for (int64_t j = t->w0; j < t->w1; j++) {
+        const elem *at = x + j * c->space_w * c->s_stride[3];
+        vec w[VECS];
+#pragma GCC unroll 2
+        for (int v = 0; v < vecs; v++) w[v] = load(weights + j * c->g + v * LANES, count);
+#pragma GCC unroll 4
+        for (int p = 0; p < pixels; p++)
+#pragma GCC unroll 2
+            for (int v = 0; v < vecs; v++) sum[p][v] += load(at + p * next + v * LANES, count) * w[v];
+    }
+}
+
+/* `vecs` vectors of channels of them, or one of only `count` lanes; step: of three taps, or 0 */
+INLINE void tile(const int pixels, const int vecs, const int step, const struct pixels *t, int64_t channel, int64_t count) {
+    const struct correlation *c = t->c;
     vec sum[PIXELS][VECS];
 #pragma GCC unroll 2
     for (int v = 0; v < vecs; v++) {
-        vec bias = job->bias ? load(job->bias + channel + v * LANES, count) : (vec){0};
+        vec bias = t->bias ? load(t->bias + channel + v * LANES, count) : (vec){0};
 #pragma GCC unroll 4
         for (int p = 0; p < pixels; p++) sum[p][v] = bias;
     }
-    int64_t next = c->step_w * c->s_stride[3];
-    for (int64_t i = h0; i < h1; i++)
-        for (int64_t j = w0; j < w1; j++) {
-            const elem *x = source + i * c->space_h * c->s_stride[2] + j * c->space_w * c->s_stride[3];
-            const elem *weights = job->packed + (i * c->taps_w + j) * c->g + channel;
-            vec w[VECS];
-#pragma GCC unroll 2
-            for (int v = 0; v < vecs; v++) w[v] = load(weights + v * LANES, count);
-#pragma GCC unroll 4
-            for (int p = 0; p < pixels; p++)
-#pragma GCC unroll 2
-                for (int v = 0; v < vecs; v++) sum[p][v] += load(x + p * next + v * LANES, count) * w[v];
-        }
+    for (int64_t i = t->h0; i < t->h1; i++) {
+        const elem *x = t->source + i * c->space_h * c->s_stride[2] + channel;
+        const elem *weights = t->packed + i * c->taps_w * c->g + channel;
+        if (step)
+            three_taps(pixels, vecs, step, x, c->s_stride[3], weights, c->g, sum);
+        else
+            any_taps(pixels, vecs, t, count, x, weights, sum);
+    }
 #pragma GCC unroll 4
     for (int p = 0; p < pixels; p++)
 #pragma GCC unroll 2
         for (int v = 0; v < vecs; v++)
-            store(dest + p * c->d_stride[3] + v * LANES, c->relu ? vec_relu(sum[p][v]) : sum[p][v], count);
+            store(t->dest + p * c->d_stride[3] + channel + v * LANES, c->relu ? vec_relu(sum[p][v]) : sum[p][v], count);
 }
 
-/* One row of destination pixels for one block of channels. */
-INLINE void row_of_channels(const int vecs, const struct job *job, const elem *source, int64_t channel, int64_t count,
-                            int64_t i, int64_t inner0, int64_t inner1, elem *dest) {
-    const struct correlation *c = job->c;
-    int64_t h0, h1;
-    taps_inside(i, c->step_h, c->first_h, c->space_h, c->taps_h, c->sh, &h0, &h1);
-    source += (i * c->step_h + c->first_h) * c->s_stride[2] + channel;
-    dest += i * c->d_stride[2] + channel;
+/* All channels, in blocks of whole vectors, the last of which overlaps the one before it. */
+INLINE void all_channels(const int pixels, const int step, const struct pixels *t) {
+    int64_t channel = 0, channels = t->c->g;
+    for (; channel + VECS * LANES <= channels; channel += VECS * LANES) tile(pixels, VECS, step, t, channel, LANES);
+    for (; channel < channels && channels >= LANES; channel += LANES)
+        tile(pixels, 1, step, t, min64(channel, channels - LANES), LANES);
+    if (channels < LANES) tile(pixels, 1, 0, t, 0, channels);
+}
+
+static void several_pixels(const struct pixels *t) {
+    int three = t->w1 - t->w0 == 3 && t->c->taps_w == 3 && t->c->space_w == 1;
+    if (three && t->c->step_w == 1)
+        all_channels(PIXELS, 1, t);
+    else if (three && t->c->step_w == 2)
+        all_channels(PIXELS, 2, t);
+    else
+        all_channels(PIXELS, 0, t);
+}
+
+static void one_pixel(const struct pixels *t) { all_channels(1, 0, t); }
+
+/* All nine taps of two rows of pixels, step 1: what is loaded serves up to six sums. */
+INLINE void tile_of_two_rows(const struct pixels *t, int64_t channel) {
+    const struct correlation *c = t->c;
+    vec sum[2][PIXELS], w[3][3], bias = t->bias ? vec_load(t->bias + channel) : (vec){0};
+#pragma GCC unroll 3
+    for (int i = 0; i < 3; i++)
+#pragma GCC unroll 3
+        for (int j = 0; j < 3; j++) w[i][j] = vec_load(t->packed + (i * 3 + j) * c->g + channel);
+#pragma GCC unroll 4
+    for (int p = 0; p < PIXELS; p++) sum[0][p] = sum[1][p] = bias;
+#pragma GCC unroll 4
+    for (int h = 0; h < 4; h++)
+#pragma GCC unroll 16
+        for (int q = 0; q < PIXELS + 2; q++) {
+            vec x = vec_load(t->source + h * c->s_stride[2] + q * c->s_stride[3] + channel);
+#pragma GCC unroll 2
+            for (int r = 0; r < 2; r++)
+#pragma GCC unroll 4
+                for (int p = 0; p < PIXELS; p++)
+                    if (h >= r && h - r < 3 && q >= p && q - p < 3) sum[r][p] += x * w[h - r][q - p];
+        }
+#pragma GCC unroll 2
+    for (int r = 0; r < 2; r++)
+#pragma GCC unroll 4
+        for (int p = 0; p < PIXELS; p++)
+            vec_store(t->dest + r * c->d_stride[2] + p * c->d_stride[3] + channel, c->relu ? vec_relu(sum[r][p]) : sum[r][p]);
+}
+
+static void two_rows_of_pixels(const struct pixels *t) {
+    int64_t channels = t->c->g;
+    for (int64_t channel = 0; channel < channels; channel += LANES)
+        tile_of_two_rows(t, min64(channel, channels - LANES));
+}
+
+/* Whether rows i and i + 1 see all nine taps. */
+static int two_rows_suit(const struct correlation *c, int64_t i, int64_t end) {
+    int nine = c->taps_h == 3 && c->taps_w == 3 && c->space_h == 1 && c->space_w == 1 && c->step_h == 1 && c->step_w == 1;
+    return nine && c->g >= LANES && i + 1 < end && i + c->first_h >= 0 && i + c->first_h + 4 <= c->sh;
+}
+
+/* Row i, or rows i and i + 1. */
+static void rows(const struct job *job, int64_t f, int64_t image, int64_t i, int two) {
+    const struct correlation *c = &job->phase[f];
+    struct pixels t = {.c = c, .packed = job->packed[f], .bias = job->bias};
+    int64_t inner0, inner1, last0, last1; /* columns at which every tap is inside */
+    positions_inside(c->first_w, c->step_w, c->dw, c->sw, &inner0, &inner1);
+    positions_inside(c->first_w + (c->taps_w - 1) * c->space_w, c->step_w, c->dw, c->sw, &last0, &last1);
+    inner0 = max64(inner0, last0), inner1 = min64(inner1, last1);
+    taps_inside(i, c->step_h, c->first_h, c->space_h, c->taps_h, c->sh, &t.h0, &t.h1);
+    const elem *source = job->source + image * c->s_stride[0] + (i * c->step_h + c->first_h) * c->s_stride[2];
+    elem *dest = job->dest + c->d_offset + image * c->d_stride[0] + i * c->d_stride[2];
     for (int64_t x = 0; x < c->dw;) {
-        const elem *from = source + (x * c->step_w + c->first_w) * c->s_stride[3];
-        elem *to = dest + x * c->d_stride[3];
-        if (x >= inner0 && x + PIXELS <= inner1) {
-            tile(PIXELS, vecs, job, from, channel, count, h0, h1, 0, c->taps_w, to);
+        int inner = x >= inner0 && x < inner1 && inner1 - inner0 >= PIXELS;
+        if (inner) x = min64(x, inner1 - PIXELS); /* the last ones overlap those before them */
+        t.source = source + (x * c->step_w + c->first_w) * c->s_stride[3], t.dest = dest + x * c->d_stride[3];
+        if (inner) {
+            t.w0 = 0, t.w1 = c->taps_w;
+            two ? two_rows_of_pixels(&t) : several_pixels(&t);
             x += PIXELS;
         } else {
-            int64_t w0, w1;
-            taps_inside(x, c->step_w, c->first_w, c->space_w, c->taps_w, c->sw, &w0, &w1);
-            tile(1, vecs, job, from, channel, count, h0, h1, w0, w1, to);
+            taps_inside(x, c->step_w, c->first_w, c->space_w, c->taps_w, c->sw, &t.w0, &t.w1);
+            one_pixel(&t);
+            t.source += c->s_stride[2], t.dest += c->d_stride[2];
+            if (two) one_pixel(&t);
             x++;
         }
     }
 }
 
+static int64_t strips(const struct job *job) { return ceil_div(job->phase[0].dh, ROWS); }
+
+/* Some rows of all phases, which read the same rows of the source. */
 static void rows_task(void *context, int64_t task, int64_t worker) {
     (void)worker;
     const struct job *job = context;
-    const struct correlation *c = job->c;
-    int64_t strips = ceil_div(c->dh, ROWS), image = task / strips, i0 = task % strips * ROWS;
-    const elem *source = job->source + image * c->s_stride[0];
-    elem *dest = job->dest + image * c->d_stride[0];
-    int64_t inner0, inner1, last0, last1; /* columns at which every tap is inside */
-    positions_inside(c->first_w, c->step_w, c->dw, c->sw, &inner0, &inner1);
-    positions_inside(c->first_w + (c->taps_w - 1) * c->space_w, c->step_w, c->dw, c->sw, &last0, &last1);
-    inner0 = max64(inner0, last0), inner1 = min64(inner1, last1);
-    for (int64_t i = i0; i < min64(c->dh, i0 + ROWS); i++) {
-        int64_t channel = 0;
-        for (; channel + VECS * LANES <= c->g; channel += VECS * LANES)
-            row_of_channels(VECS, job, source, channel, LANES, i, inner0, inner1, dest);
-        for (int64_t v = channel / LANES; v < channel_vectors(c->g); v++) {
-            struct lanes l = channel_vector(c->g, v);
-            if (l.count == LANES)
-                row_of_channels(1, job, source, l.start, LANES, i, inner0, inner1, dest);
-            else
-                row_of_channels(1, job, source, l.start, l.count, i, inner0, inner1, dest);
-        }
+    int64_t image = task / strips(job), i0 = task % strips(job) * ROWS;
+    int64_t end = min64(i0 + ROWS, job->phase[0].dh);
+    for (int64_t i = i0; i < end;) {
+        int two = job->phases == 1 && two_rows_suit(job->phase, i, end);
+        for (int64_t f = 0; f < job->phases; f++)
+            if (i < job->phase[f].dh) rows(job, f, image, i, two);
+        i += two ? 2 : 1;
+    }
+}
+
+static void carve(struct job *job, struct arena *arena) {
+    job->packed = ARENA_TAKE(arena, elem *, job->phases);
+    for (int64_t f = 0; f < job->phases; f++) {
+        const struct correlation *c = &job->phase[f];
+        elem *packed = ARENA_TAKE(arena, elem, c->taps_h * c->taps_w * c->g);
+        if (arena->base) job->packed[f] = packed;
     }
 }
 
 int64_t NAME(depthwise_last_workspace)(int64_t phases, const struct correlation *phase) {
-    int64_t most = 0;
-    for (int64_t f = 0; f < phases; f++) most = max64(most, phase[f].taps_h * phase[f].taps_w);
-    return most * phase->g * (int64_t)sizeof(elem);
+    struct job job = {.phases = phases, .phase = phase};
+    struct arena arena = {0};
+    carve(&job, &arena);
+    return arena.used;
 }
 
 void NAME(depthwise_last)(int64_t phases, const struct correlation *phase, const elem *source, const elem *weight,
                           const elem *bias, elem *dest, void *workspace) {
+    struct job job = {.phases = phases, .phase = phase, .source = source, .bias = bias, .dest = dest};
+    struct arena arena = {.base = workspace};
+    carve(&job, &arena);
     for (int64_t f = 0; f < phases; f++) {
         const struct correlation *c = &phase[f];
-        struct job job = {.c = c, .source = source, .bias = bias, .dest = dest + phase[f].d_offset, .packed = workspace};
-        const elem *from = weight + phase[f].weight_offset;
+        const elem *from = weight + c->weight_offset;
         for (int64_t i = 0; i < c->taps_h; i++)
             for (int64_t j = 0; j < c->taps_w; j++)
                 for (int64_t g = 0; g < c->g; g++)
-                    job.packed[(i * c->taps_w + j) * c->g + g] = from[g * c->w_group + i * c->w_h + j * c->w_w];
-        engine_parallel(c->threads, c->n * ceil_div(c->dh, ROWS), rows_task, &job);
+                    job.packed[f][(i * c->taps_w + j) * c->g + g] = from[g * c->w_group + i * c->w_h + j * c->w_w];
     }
-}
-
-/* Backward weight: one task per slice of the rows of all images and block of channels; slices are added in order. */
-struct weight_job {
-    const struct correlation *c;
-    const elem *x, *dy;
-    elem *acc; /* [slice][tap][channel] */
-    int64_t slices, per_slice;
-};
-
-static struct weight_job weight_job(const struct correlation *c) {
-    int64_t rows = c->n * c->dh;
-    struct weight_job job = {.c = c, .slices = max64(1, min64(SLICES, rows))};
-    job.per_slice = ceil_div(rows, job.slices);
-    return job;
-}
-
-int64_t NAME(depthwise_last_weight_workspace)(const struct correlation *c) {
-    return weight_job(c).slices * c->taps_h * c->taps_w * c->g * (int64_t)sizeof(elem);
-}
-
-/* acc[tap] += sum over the positions [begin, end) of dy * x[tap], for `taps` taps of one row */
-INLINE void sum_row(const int taps, const int vecs, const struct correlation *c, const elem *x, const elem *dy, int64_t begin,
-                    int64_t end, int64_t count, elem *acc) {
-    vec sum[TAPS][VECS];
-#pragma GCC unroll 3
-    for (int t = 0; t < taps; t++)
-#pragma GCC unroll 2
-        for (int v = 0; v < vecs; v++) sum[t][v] = load(acc + t * c->g + v * LANES, count);
-    int64_t space = c->space_w * c->s_stride[3], next = c->step_w * c->s_stride[3];
-    for (int64_t p = begin; p < end; p++)
-#pragma GCC unroll 2
-        for (int v = 0; v < vecs; v++) {
-            vec g = load(dy + p * c->d_stride[3] + v * LANES, count);
-#pragma GCC unroll 3
-            for (int t = 0; t < taps; t++) sum[t][v] += load(x + p * next + t * space + v * LANES, count) * g;
-        }
-#pragma GCC unroll 3
-    for (int t = 0; t < taps; t++)
-#pragma GCC unroll 2
-        for (int v = 0; v < vecs; v++) store(acc + t * c->g + v * LANES, sum[t][v], count);
-}
-
-/* All taps of one row of dy for one block of channels. */
-INLINE void weight_row(const int vecs, const struct correlation *c, const elem *x, const elem *dy, int64_t i, int64_t count,
-                       elem *acc) {
-    int64_t h0, h1;
-    taps_inside(i, c->step_h, c->first_h, c->space_h, c->taps_h, c->sh, &h0, &h1);
-    for (int64_t r = h0; r < h1; r++) {
-        const elem *line = x + (i * c->step_h + c->first_h + r * c->space_h) * c->s_stride[2];
-        for (int64_t s = 0; s < c->taps_w;) {
-            int64_t taps = c->taps_w - s >= TAPS ? TAPS : 1, offset = c->first_w + s * c->space_w;
-            int64_t begin, end, last0, last1;
-            positions_inside(offset, c->step_w, c->dw, c->sw, &begin, &end);
-            positions_inside(offset + (taps - 1) * c->space_w, c->step_w, c->dw, c->sw, &last0, &last1);
-            const elem *from = line + offset * c->s_stride[3];
-            elem *to = acc + (r * c->taps_w + s) * c->g;
-            if (taps == 1) {
-                sum_row(1, vecs, c, from, dy, begin, end, count, to);
-            } else {
-                int64_t inner0 = max64(begin, last0), inner1 = max64(inner0, min64(end, last1));
-                for (int64_t t = 0; t < taps; t++) { /* the margins, where only some taps are inside */
-                    positions_inside(offset + t * c->space_w, c->step_w, c->dw, c->sw, &begin, &end);
-                    const elem *at = from + t * c->space_w * c->s_stride[3];
-                    sum_row(1, vecs, c, at, dy, begin, min64(end, inner0), count, to + t * c->g);
-                    sum_row(1, vecs, c, at, dy, max64(begin, inner1), end, count, to + t * c->g);
-                }
-                sum_row(TAPS, vecs, c, from, dy, inner0, inner1, count, to);
-            }
-            s += taps;
-        }
-    }
-}
-
-static void weight_task(void *context, int64_t slice, int64_t worker) {
-    (void)worker;
-    const struct weight_job *job = context;
-    const struct correlation *c = job->c;
-    elem *acc = job->acc + slice * c->taps_h * c->taps_w * c->g;
-    memset(acc, 0, (size_t)(c->taps_h * c->taps_w * c->g) * sizeof(elem));
-    for (int64_t row = slice * job->per_slice; row < min64(c->n * c->dh, (slice + 1) * job->per_slice); row++) {
-        int64_t image = row / c->dh, i = row % c->dh, channel = 0;
-        const elem *x = job->x + image * c->s_stride[0], *dy = job->dy + image * c->d_stride[0] + i * c->d_stride[2];
-        for (; channel + VECS * LANES <= c->g; channel += VECS * LANES)
-            weight_row(VECS, c, x + channel, dy + channel, i, LANES, acc + channel);
-        for (; channel + LANES <= c->g; channel += LANES) weight_row(1, c, x + channel, dy + channel, i, LANES, acc + channel);
-        if (channel < c->g) weight_row(1, c, x + channel, dy + channel, i, c->g - channel, acc + channel);
-    }
-}
-
-void NAME(depthwise_last_weight)(const struct correlation *c, const elem *x, const elem *dy, elem *dweight, void *workspace) {
-    struct weight_job job = weight_job(c);
-    job.x = x, job.dy = dy, job.acc = workspace;
-    engine_parallel(c->threads, job.slices, weight_task, &job);
-    int64_t size = c->taps_h * c->taps_w * c->g;
-    for (int64_t slice = 1; slice < job.slices; slice++)
-        for (int64_t i = 0; i < size; i++) job.acc[i] += job.acc[slice * size + i];
-    for (int64_t g = 0; g < c->g; g++)
-        for (int64_t i = 0; i < c->taps_h; i++)
-            for (int64_t j = 0; j < c->taps_w; j++)
-                dweight[g * c->w_group + i * c->w_h + j * c->w_w] = job.acc[(i * c->taps_w + j) * c->g + g];
+    engine_parallel(phase->threads, phase->n * strips(&job), rows_task, &job);
 }
