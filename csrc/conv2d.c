@@ -1,5 +1,6 @@
 /* Convolution in its three directions: each is put as correlations (correlate.h) and given to the kernel that suits them. */
 #include "conv2d.h"
+#include "amx_correlate.h"
 #include "arena.h"
 #include "conv2d_weight.h"
 #include "depthwise.h"
@@ -95,10 +96,11 @@ static void fill_call(const engine_conv2d *p, int32_t direction, struct call *ca
 }
 
 /* im2col asks for patches, which only the dense kernel makes */
-enum kind { DENSE, POINTWISE, FIRST_LAYER, NARROW, DEPTHWISE, DEPTHWISE_LAST, WINOGRAD };
+enum kind { DENSE, POINTWISE, FIRST_LAYER, NARROW, DEPTHWISE, DEPTHWISE_LAST, WINOGRAD, AMX };
 
 static enum kind kind_of(const engine_conv2d *p, const struct call *call) {
     if (ELEM_IS_FLOATING && p->algorithm == ENGINE_WINOGRAD) return WINOGRAD;
+    if (ELEM_IS_FLOATING && p->algorithm == ENGINE_BF16X6) return AMX;
     if (p->algorithm == ENGINE_IM2COL) return DENSE;
     if (NAME(pointwise_suits)(call->count, call->c)) return POINTWISE;
     if (NAME(depthwise_last_suits)(call->c)) return DEPTHWISE_LAST;
@@ -131,6 +133,9 @@ static void run_call(const engine_conv2d *p, int32_t direction, const elem *sour
             NAME(correlate)(call.count, call.across, call.c, source, p->packed ? NULL : weight, p->packed ? weight : NULL, bias,
                             dest, rest);
             break;
+        case AMX:
+            for (int64_t f = 0; f < call.count; f++) NAME(amx_correlate)(&call.c[f], source, weight, bias, dest, rest);
+            break;
         case WINOGRAD: NAME(winograd)(call.c, source, p->packed ? NULL : weight, p->packed ? weight : NULL, bias, dest, rest);
     }
 }
@@ -148,6 +153,9 @@ static int64_t call_workspace(const engine_conv2d *p, int32_t direction) {
         case NARROW: most = NAME(narrow_workspace)(call.count, call.across, call.c); break;
         case FIRST_LAYER: most = NAME(first_layer_workspace)(call.c); break;
         case DENSE: most = NAME(correlate_workspace)(call.count, call.across, call.c, p->packed); break;
+        case AMX:
+            for (int64_t f = 0; f < call.count; f++) most = max64(most, NAME(amx_correlate_workspace)(&call.c[f]));
+            break;
         case WINOGRAD: most = NAME(winograd_workspace)(call.c, p->packed);
     }
     free(memory);
@@ -185,7 +193,8 @@ void NAME(conv2d_backward_weight)(const engine_conv2d *p, const void *dy, const 
         case POINTWISE: NAME(pointwise_weight)(&c, x, dy, dweight, workspace); break;
         case FIRST_LAYER:
         case DENSE: NAME(conv2d_weight)(p, dy, x, dweight, workspace); break;
-        case WINOGRAD: NAME(winograd_weight)(&c, x, dy, dweight, workspace);
+        case WINOGRAD: NAME(winograd_weight)(&c, x, dy, dweight, workspace); break;
+        case AMX: break; /* it has none */
     }
 }
 
@@ -201,9 +210,10 @@ void NAME(conv2d_pack_weight)(const engine_conv2d *p, int32_t direction, const v
     NAME(winograd_pack)(&c, weight, packed);
 }
 
-int32_t NAME(conv2d_prefers_winograd)(const engine_conv2d *p, int32_t direction) {
-    int fits = ELEM_IS_FLOATING && p->kh == 3 && p->kw == 3 && p->stride_h == 1 && p->stride_w == 1 && p->dil_h == 1 && p->dil_w == 1;
-    if (!fits) return 0;
+int32_t NAME(conv2d_preferred)(const engine_conv2d *p, int32_t direction) {
     struct correlation c = direction == ENGINE_BACKWARD_DATA ? backward_data(p, 0, 0) : forward(p);
-    return NAME(winograd_wins)(&c, direction == ENGINE_BACKWARD_WEIGHT);
+    int dense = p->stride_h == 1 && p->stride_w == 1 && p->dil_h == 1 && p->dil_w == 1, weight = direction == ENGINE_BACKWARD_WEIGHT;
+    if (ELEM_IS_FLOATING && dense && p->kh == 3 && p->kw == 3 && NAME(winograd_wins)(&c, weight)) return ENGINE_WINOGRAD;
+    if (!weight && p->kh * p->kw > 1 && NAME(amx_wins)(&c)) return ENGINE_BF16X6;
+    return ENGINE_DIRECT;
 }

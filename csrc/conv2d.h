@@ -12,6 +12,6 @@ void NAME(conv2d_backward_weight)(const engine_conv2d *p, const void *dy, const 
 
 int64_t NAME(conv2d_packed_bytes)(const engine_conv2d *p, int32_t direction);
 void NAME(conv2d_pack_weight)(const engine_conv2d *p, int32_t direction, const void *weight, void *packed);
-int32_t NAME(conv2d_prefers_winograd)(const engine_conv2d *p, int32_t direction);
+int32_t NAME(conv2d_preferred)(const engine_conv2d *p, int32_t direction);
 
 #endif

@@ -18,5 +18,6 @@
 
 int cpu_has_avx2(void);
 int cpu_has_avx512(void);
+int cpu_has_amx(void); /* and the system lets this process use its tiles, for which this asks */
 
 #endif

@@ -79,8 +79,8 @@ void engine_conv2d_pack_weight(const engine_conv2d *conv, int32_t direction, con
     kernels(conv->type)->conv2d_pack_weight(conv, direction, weight, packed);
 }
 
-int32_t engine_conv2d_prefers_winograd(const engine_conv2d *conv, int32_t direction) {
-    return kernels(conv->type)->conv2d_prefers_winograd(conv, direction);
+int32_t engine_conv2d_preferred(const engine_conv2d *conv, int32_t direction) {
+    return kernels(conv->type)->conv2d_preferred(conv, direction);
 }
 
 int64_t engine_pool2d_workspace(const engine_pool2d *pool, int32_t backward, int32_t indexed) {

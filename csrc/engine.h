@@ -7,7 +7,7 @@
 
 enum engine_type { ENGINE_F32, ENGINE_F64, ENGINE_I32, ENGINE_I64, ENGINE_TYPES };
 enum engine_direction { ENGINE_FORWARD, ENGINE_BACKWARD_DATA, ENGINE_BACKWARD_WEIGHT };
-enum engine_algorithm { ENGINE_DIRECT, ENGINE_IM2COL, ENGINE_WINOGRAD };
+enum engine_algorithm { ENGINE_DIRECT, ENGINE_IM2COL, ENGINE_WINOGRAD, ENGINE_BF16X6 };
 
 typedef struct {
     int64_t n, g, ic, ih, iw, oc, oh, ow, kh, kw; /* ic and oc count all groups together */
@@ -29,8 +29,8 @@ void engine_conv2d_backward_weight(const engine_conv2d *conv, const void *dy, co
 int64_t engine_conv2d_packed_bytes(const engine_conv2d *conv, int32_t direction);
 void engine_conv2d_pack_weight(const engine_conv2d *conv, int32_t direction, const void *weight, void *packed);
 
-/* whether ENGINE_WINOGRAD is the faster algorithm here: asks about one image, never about n or threads */
-int32_t engine_conv2d_prefers_winograd(const engine_conv2d *conv, int32_t direction);
+/* the algorithm expected to be fastest: asks about one image, never about n or threads */
+int32_t engine_conv2d_preferred(const engine_conv2d *conv, int32_t direction);
 enum engine_pooling { ENGINE_MAX, ENGINE_MIN, ENGINE_AVG, ENGINE_LP };
 
 typedef struct {

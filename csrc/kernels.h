@@ -11,7 +11,7 @@ struct kernels {
     void (*conv2d_backward_weight)(const engine_conv2d *, const void *dy, const void *x, void *dweight, void *);
     int64_t (*conv2d_packed_bytes)(const engine_conv2d *, int32_t direction);
     void (*conv2d_pack_weight)(const engine_conv2d *, int32_t direction, const void *weight, void *packed);
-    int32_t (*conv2d_prefers_winograd)(const engine_conv2d *, int32_t direction);
+    int32_t (*conv2d_preferred)(const engine_conv2d *, int32_t direction);
     int64_t (*pool2d_workspace)(const engine_pool2d *, int32_t backward, int32_t indexed);
     void (*pool2d_forward)(const engine_pool2d *, const void *x, void *y, int64_t *indices, void *);
     void (*pool2d_backward)(const engine_pool2d *, const void *dy, const void *x, const int64_t *indices, void *dx, void *);

@@ -12,7 +12,7 @@ from engine._call import Call
 from engine._pad import MODES
 from engine._problem import Axis, changed, conv_problem, output_size
 
-ALGORITHMS = ("direct", "im2col", "winograd")
+ALGORITHMS = ("direct", "im2col", "winograd", "bf16x6")
 ACTIVATIONS = ("relu", "relu6", "tanh", "sigmoid")
 FUSED = ("relu",)  # those that kernels apply themselves
 GRADIENTS = ("x", "weight", "bias")

@@ -226,7 +226,7 @@ TABLE = [
     (conv(X.astype(int), W.astype(int), activation="tanh"), TypeError,
      'conv2d: `activation` is "tanh", expected "relu" or "relu6" (the result has dtype int64)'),
     (conv(X, W, algorithm="fft"), ValueError,
-     'conv2d: `algorithm` is "fft", expected one of "direct", "im2col", "winograd"'),
+     'conv2d: `algorithm` is "fft", expected one of "direct", "im2col", "winograd", "bf16x6"'),
     (conv(X, W, backend="cuda"), ValueError,
      'conv2d: `backend` is "cuda", expected one of "c", "numba", "numpy"'),
     (conv(X, W, algorithm="direct", backend="numpy"), ValueError,

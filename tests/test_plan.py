@@ -185,8 +185,8 @@ def test_what_is_remembered_is_bounded():
     {"padding": 2, "padding_mode": "wrap", "dilation": 2}], ids=str)
 def test_plan(variant, options):
     """A plan gives what conv2d gives, into a new array or into `out`, for any strides."""
-    if variant.algorithm == "winograd":
-        pytest.skip("not for these shapes")
+    if variant.algorithm in ("winograd", "bf16x6"):
+        pytest.skip("not for these shapes and dtypes")
     with variants.level(variant):
         options = {**options, **variant.options, "groups": 2}
         y = engine.conv2d(X, W, B, **options)

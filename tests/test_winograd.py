@@ -220,7 +220,7 @@ def test_order_is_a_property_of_one_image(direction):
                      "g1ic64oc64ih56oh28kh3sh2ph1", "g1ic64oc64ih2oh2kh3ph1"):
         for n in (1, 64):
             problem = Conv2dProblem.parse(f"mb{n}{geometry}")
-            assert module.order(problem, direction)[0] == "direct", geometry
+            assert module.order(problem, direction)[0] != "winograd", geometry
     for n in (2, 64):
         with engine.num_threads(n):
             batch = Conv2dProblem.parse(f"mb{n}g1ic64oc64ih56oh56kh3ph1")

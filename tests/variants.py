@@ -36,10 +36,15 @@ def params(op):
             found.append(pytest.param(None, id=backend, marks=pytest.mark.skip(reason=module)))
             continue
         for algorithm in getattr(module, "ALGORITHMS", (None,)):
-            for isa in _library.isa_levels() if backend == "c" else (None,):
+            for isa in _levels(algorithm) if backend == "c" else (None,):
                 variant = Variant(backend, algorithm, isa)
                 found.append(pytest.param(variant, id=str(variant)))
     return found
+
+
+def _levels(algorithm):
+    """The instruction-set levels of this processor that have it."""
+    return [isa for isa in _library.isa_levels() if algorithm != "bf16x6" or isa == "amx"]
 
 
 def needs(name):

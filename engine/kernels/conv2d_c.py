@@ -8,16 +8,17 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine import _config
+from engine import _config, _library
 from engine._library import ffi, lib
 from engine.kernels.c_call import address, scratch
 
-ALGORITHMS = ("direct", "im2col", "winograd")
+ALGORITHMS = ("direct", "im2col", "winograd", "bf16x6")
 
 THREADED_MACS = 1 << 20
 
 _ALGORITHM = {"direct": lib.ENGINE_DIRECT, "im2col": lib.ENGINE_IM2COL,
-              "winograd": lib.ENGINE_WINOGRAD}
+              "winograd": lib.ENGINE_WINOGRAD, "bf16x6": lib.ENGINE_BF16X6}
+_NAME = {number: name for name, number in _ALGORITHM.items()}
 _DIRECTION = {"forward": lib.ENGINE_FORWARD, "backward_data": lib.ENGINE_BACKWARD_DATA,
               "backward_weight": lib.ENGINE_BACKWARD_WEIGHT}
 _TYPE = {"float32": lib.ENGINE_F32, "float64": lib.ENGINE_F64,
@@ -27,7 +28,20 @@ _TYPE = {"float32": lib.ENGINE_F32, "float64": lib.ENGINE_F64,
 def refusal(problem, direction, algorithm):
     if algorithm not in ALGORITHMS:
         return f"there is no {algorithm} kernel"
+    if algorithm == "bf16x6":
+        return _no_bf16x6(problem, direction)
     return _no_winograd(problem) if algorithm == "winograd" else None
+
+
+def _no_bf16x6(problem, direction):
+    """Why products of bfloat16 parts cannot do it, or None."""
+    if _library.get_isa() != "amx":
+        return "bf16x6 needs the tiles of AMX"
+    if _compute_dtype(problem.dtype) != np.float32:
+        return "bf16x6 is for float32"
+    if direction == "backward_weight":
+        return "bf16x6 has no gradient of the weight"
+    return None
 
 
 def _no_winograd(problem):
@@ -45,16 +59,16 @@ def order(problem, direction):
     """The algorithms, the one expected to be fastest first.
 
     That is a property of one image: neither the batch nor the number of threads counts, so that
-    neither changes a result.  Winograd leads in float32 only, where it is as exact as a direct sum.
+    neither changes a result.  Winograd and parts of bfloat16 lead in float32 only, where they are
+    as exact as a direct sum.
     """
-    if _no_winograd(problem) or _compute_dtype(problem.dtype) != np.float32:
+    if _compute_dtype(problem.dtype) != np.float32:
         return ALGORITHMS
     x, weight, y = (np.broadcast_to(np.float32(0), shape) for shape in
                     (problem.x_shape, problem.weight_shape, problem.y_shape))
-    p = _describe(problem, "winograd", x, weight, y)
-    if not lib.engine_conv2d_prefers_winograd(p, _DIRECTION[direction]):
-        return ALGORITHMS
-    return ("winograd", *(a for a in ALGORITHMS if a != "winograd"))
+    p = _describe(problem, "direct", x, weight, y)
+    first = _NAME[lib.engine_conv2d_preferred(p, _DIRECTION[direction])]
+    return (first, *(a for a in ALGORITHMS if a != first))
 
 
 def forward(problem, algorithm, x, weight, bias, y):

@@ -1,0 +1,294 @@
+#include "amx_correlate.h"
+#include "amx_tile.h"
+#include "arena.h"
+
+#if HAVE_AMX
+
+#include "amx_source.h"
+#include "thread.h"
+#include "transpose.h"
+
+enum {
+    CHUNK = 36,               /* steps summed from zero before they are added up */
+    STRIP_PIXELS = 1024,       /* destination pixels of one strip, gaps between its rows not counted */
+    STRIP_BYTES = 1024 * 1024, /* staged source of one strip: processors with AMX have 2 MiB of L2 a core */
+    TASKS_PER_THREAD = 4,
+    FEWEST_PIXELS = 128,      /* that pay for packing the weights, part by part */
+};
+
+struct job {
+    struct correlation c;
+    struct amx_source s;
+    int64_t taps, steps, chunk;
+    int64_t tiles, blocks;            /* of 16 and of 32 destination channels in a group */
+    int64_t rows, cols, strips_h, strips_w, parts;
+    const elem *source, *weight, *bias;
+    elem *dest;
+    int64_t *offset;                  /* of each step in the staged source */
+    uint32_t *packed;                 /* [group][tile pair][step][part][tile][256] */
+    struct worker {
+        uint32_t *strip;
+        elem *acc, *sum, *filters;
+    } *worker;
+};
+
+/* A plane that needs no border is one long row. */
+static struct correlation flattened(const struct correlation *c) {
+    struct correlation f = *c;
+    int same = c->taps_h == 1 && c->taps_w == 1 && c->step_h == 1 && c->step_w == 1 && c->first_h == 0 && c->first_w == 0 &&
+               c->sh == c->dh && c->sw == c->dw;
+    if (same && c->s_stride[2] == c->sw * c->s_stride[3] && c->d_stride[2] == c->dw * c->d_stride[3]) {
+        f.sw = f.dw = c->sh * c->sw;
+        f.sh = f.dh = 1;
+    }
+    return f;
+}
+
+int NAME(amx_wins)(const struct correlation *c) {
+    return c->sc >= AMX_PAIRS && c->dc >= AMX_ROWS && c->dh * c->dw >= FEWEST_PIXELS;
+}
+
+static struct job block_up(const struct correlation *correlation) {
+    struct job job = {.c = flattened(correlation)};
+    const struct correlation *c = &job.c;
+    job.taps = c->taps_h * c->taps_w;
+    job.tiles = ceil_div(c->dc, AMX_ROWS), job.blocks = ceil_div(job.tiles, 2);
+
+    int64_t rows = max64(1, min64(c->dh, STRIP_PIXELS / c->dw)), cols = min64(c->dw, STRIP_PIXELS);
+    struct amx_source s = amx_source(c, rows, cols);
+    while (s.words * 4 > STRIP_BYTES && (rows > 1 || cols > 2 * AMX_SIDE)) {
+        if (rows > 1) rows--;
+        else cols = max64(2 * AMX_SIDE, cols / 2);
+        s = amx_source(c, rows, cols);
+    }
+    job.strips_h = ceil_div(c->dh, rows), job.rows = ceil_div(c->dh, job.strips_h);
+    job.strips_w = ceil_div(c->dw, cols), job.cols = ceil_div(c->dw, job.strips_w);
+    job.s = amx_source(c, job.rows, job.cols);
+    job.steps = job.s.blocks * job.taps;
+    job.chunk = ceil_div(job.steps, max64(1, ceil_div(job.steps, CHUNK)));
+
+    int64_t strips = c->n * c->g * job.strips_h * job.strips_w, wanted = c->threads > 1 ? TASKS_PER_THREAD * c->threads : 1;
+    job.parts = max64(1, min64(job.blocks, ceil_div(wanted, max64(1, strips))));
+    return job;
+}
+
+/* of the destination, the gaps between its rows in the source included */
+static int64_t strip_pixels(const struct job *job) { return (job->rows - 1) * job->s.cols + job->cols; }
+
+static void carve(struct job *job, struct arena *arena) {
+    const struct correlation *c = &job->c;
+    job->offset = ARENA_TAKE(arena, int64_t, job->steps);
+    job->packed = ARENA_TAKE(arena, uint32_t, c->g * job->tiles * job->steps * AMX_PARTS * AMX_TILE_WORDS);
+    job->worker = ARENA_TAKE(arena, struct worker, c->threads);
+    int64_t pixels = strip_pixels(job);
+    for (int64_t t = 0; t < c->threads; t++) {
+        struct worker w = {
+            .strip = ARENA_TAKE(arena, uint32_t, job->s.words),
+            .acc = ARENA_TAKE(arena, elem, (pixels + AMX_SIDE) * AMX_SIDE),
+            .sum = ARENA_TAKE(arena, elem, AMX_SIDE * AMX_SIDE),
+            .filters = ARENA_TAKE(arena, elem, 2 * AMX_PAIRS * job->taps * AMX_ROWS),
+        };
+        if (arena->base) job->worker[t] = w;
+    }
+}
+
+int64_t NAME(amx_correlate_workspace)(const struct correlation *c) {
+    struct job job = block_up(c);
+    struct arena arena = {0};
+    carve(&job, &arena);
+    return arena.used;
+}
+
+/* weight[lane][channel][tap] -> to[channel][tap][16 lanes], zero past the last channel and lane */
+static void gather_filters(const struct correlation *c, int64_t taps, const elem *from, int64_t lanes, int64_t channels,
+                           int64_t most, elem *to) {
+    if (lanes < AMX_ROWS || channels < most) memset(to, 0, (size_t)(most * taps * AMX_ROWS) * sizeof(elem));
+    if (c->w_w == 1 && c->w_h == c->taps_w && c->w_sc == taps) {
+        NAME(transpose)(lanes, channels * taps, from, c->w_dc, to, AMX_ROWS);
+        return;
+    }
+    int backwards = c->w_w == -1 && c->w_h == -c->taps_w && c->w_dc > 0;
+    for (int64_t channel = 0; channel < channels; channel++) {
+        const elem *at = from + channel * c->w_sc;
+        elem *rows = to + channel * taps * AMX_ROWS;
+        if (backwards) {
+            NAME(transpose)(lanes, taps, at - (taps - 1), c->w_dc, rows + (taps - 1) * AMX_ROWS, -AMX_ROWS);
+            continue;
+        }
+        for (int64_t tap = 0; tap < taps; tap++)
+            for (int64_t l = 0; l < lanes; l++)
+                rows[tap * AMX_ROWS + l] = at[tap / c->taps_w * c->w_h + tap % c->taps_w * c->w_w + l * c->w_dc];
+    }
+}
+
+/* One tile of weights of one step, each part. */
+static void pack_tile(const elem *filters, int64_t taps, int64_t pairs, int64_t part_words, uint32_t *to) {
+    for (int64_t j = 0; j < pairs; j++) {
+        vec_bits low[AMX_PARTS], high[AMX_PARTS];
+        amx_split(vec_load(filters + j * taps * AMX_ROWS), low);
+        amx_split(vec_load(filters + (pairs + j) * taps * AMX_ROWS), high);
+        for (int p = 0; p < AMX_PARTS; p++) vec_store_bits(to + p * part_words + j * LANES, amx_pair(low[p], high[p]));
+    }
+}
+
+static void pack_weights(void *context, int64_t task, int64_t worker) {
+    struct job *job = context;
+    const struct correlation *c = &job->c;
+    int64_t group = task / job->tiles, tile = task % job->tiles, pair = tile / 2;
+    int64_t tiles = min64(2, job->tiles - 2 * pair), part_words = tiles * AMX_TILE_WORDS, pairs = job->s.pairs;
+    int64_t lanes = min64(AMX_ROWS, c->dc - tile * AMX_ROWS);
+    const elem *from = job->weight + group * c->w_group + tile * AMX_ROWS * c->w_dc;
+    uint32_t *to = job->packed + (group * job->tiles + 2 * pair) * job->steps * AMX_PARTS * AMX_TILE_WORDS + tile % 2 * AMX_TILE_WORDS;
+    elem *filters = job->worker[worker].filters;
+    for (int64_t block = 0; block < job->s.blocks; block++) {
+        int64_t first = block * 2 * pairs;
+        gather_filters(c, job->taps, from + first * c->w_sc, lanes, min64(2 * pairs, c->sc - first), 2 * pairs, filters);
+        for (int64_t tap = 0; tap < job->taps; tap++, to += AMX_PARTS * part_words)
+            pack_tile(filters + tap * AMX_ROWS, job->taps, pairs, part_words, to);
+    }
+}
+
+static void fill_offsets(struct job *job) {
+    const struct correlation *c = &job->c;
+    int64_t step = 0;
+    for (int64_t block = 0; block < job->s.blocks; block++)
+        for (int64_t i = 0; i < c->taps_h; i++)
+            for (int64_t j = 0; j < c->taps_w; j++)
+                job->offset[step++] = amx_source_offset(&job->s, block, i * c->space_h, j * c->space_w, c->step_h, c->step_w);
+}
+
+/* Up to 32 pixels and 32 channels: the pixels are rows.  The numbers of tiles are constants wherever this is called. */
+INLINE void product(const int pixel_tiles, const int channel_tiles, const struct amx_source *s, int64_t steps,
+                    const int64_t *offset, const uint32_t *source, const uint32_t *weights, elem *sum) {
+    const struct amx_operand pixels = {.pitch = s->pitch * 4, .part = s->pairs * 4, .next = AMX_ROWS * s->pitch * 4};
+    const struct amx_operand channels = {.pitch = 64, .part = channel_tiles * AMX_TILE_BYTES, .next = AMX_TILE_BYTES};
+    amx_zero();
+    for (int64_t step = 0; step < steps; step++)
+        amx_step(pixel_tiles, channel_tiles, source + offset[step], &pixels,
+                 weights + step * AMX_PARTS * channel_tiles * AMX_TILE_WORDS, &channels);
+    amx_store(pixel_tiles, channel_tiles, sum);
+}
+
+/* One block of channels over the pixels of one strip, gaps included. */
+static void multiply(const struct job *job, const struct worker *w, const uint32_t *packed, int64_t tiles) {
+    const struct amx_source *s = &job->s;
+    int64_t pixels = strip_pixels(job);
+    for (int64_t step = 0; step == 0 || step < job->steps; step += max64(1, job->chunk))
+        for (int64_t pixel = 0; pixel < pixels; pixel += AMX_SIDE) {
+            int64_t steps = min64(job->chunk, job->steps - step), pixel_tiles = pixels - pixel > AMX_ROWS ? 2 : 1;
+            const int64_t *offset = job->offset + step;
+            const uint32_t *source = w->strip + pixel * s->pitch, *weights = packed + step * AMX_PARTS * tiles * AMX_TILE_WORDS;
+            elem *acc = w->acc + pixel * AMX_SIDE, *sum = step ? w->sum : acc;
+            if (pixel_tiles == 2)
+                tiles == 2 ? product(2, 2, s, steps, offset, source, weights, sum) : product(2, 1, s, steps, offset, source, weights, sum);
+            else
+                tiles == 2 ? product(1, 2, s, steps, offset, source, weights, sum) : product(1, 1, s, steps, offset, source, weights, sum);
+            if (step == 0) continue;
+            for (int64_t i = 0; i < pixel_tiles * AMX_ROWS * AMX_SIDE; i += LANES)
+                vec_store(acc + i, vec_load(acc + i) + vec_load(sum + i));
+        }
+}
+
+INLINE vec finish(vec v, vec bias, int relu) {
+    v += bias;
+    return relu ? vec_relu(v) : v;
+}
+
+/* `pixels` pixels of one row, up to 16 channels that follow one another in memory */
+static void store_pixels(const elem *acc, vec bias, int relu, int64_t pixels, int64_t lanes, elem *to, int64_t stride) {
+    for (int64_t p = 0; p < pixels; p++)
+        amx_store_first(to + p * stride, finish(vec_load(acc + p * AMX_SIDE), bias, relu), lanes);
+}
+
+/* The same, each channel with a plane of its own. */
+static void store_planes(const elem *acc, vec bias, int relu, int64_t pixels, int64_t lanes, elem *to, int64_t stride,
+                         int64_t plane) {
+    for (int64_t p = 0; p < pixels; p += LANES) {
+        int64_t count = min64(LANES, pixels - p);
+        vec square[LANES];
+        for (int64_t i = 0; i < LANES; i++) square[i] = finish(vec_load(acc + (p + i) * AMX_SIDE), bias, relu);
+        vec_transpose(square);
+        for (int64_t l = 0; l < lanes; l++) {
+            elem *row = to + l * plane + p * stride;
+            if (stride == 1) {
+                amx_store_first(row, square[l], count);
+                continue;
+            }
+            elem lane[LANES];
+            vec_store(lane, square[l]);
+            for (int64_t i = 0; i < count; i++) row[i * stride] = lane[i];
+        }
+    }
+}
+
+static void store(const struct job *job, const elem *acc, const elem *bias, int64_t channels, elem *dest, int64_t rows,
+                  int64_t cols) {
+    const int64_t *d = job->c.d_stride;
+    for (int64_t j = 0; j < channels; j += LANES) {
+        int64_t lanes = min64(LANES, channels - j);
+        vec add = bias ? amx_load_first(bias + j, lanes) : (vec){0};
+        for (int64_t i = 0; i < rows; i++) {
+            const elem *from = acc + i * job->s.cols * AMX_SIDE + j;
+            elem *to = dest + i * d[2] + j * d[1];
+            if (d[1] == 1)
+                store_pixels(from, add, job->c.relu, cols, lanes, to, d[3]);
+            else
+                store_planes(from, add, job->c.relu, cols, lanes, to, d[3], d[1]);
+        }
+    }
+}
+
+static void strip_task(void *context, int64_t task, int64_t worker) {
+    struct job *job = context;
+    const struct correlation *c = &job->c;
+    const struct worker *w = &job->worker[worker];
+    int64_t part = task % job->parts, strip = task / job->parts;
+    int64_t j0 = strip % job->strips_w * job->cols;
+    int64_t i0 = strip / job->strips_w % job->strips_h * job->rows;
+    int64_t group = strip / job->strips_w / job->strips_h % c->g, image = strip / job->strips_w / job->strips_h / c->g;
+    int64_t rows = min64(job->rows, c->dh - i0), cols = min64(job->cols, c->dw - j0);
+    if (rows <= 0 || cols <= 0) return; /* equal strips can cover the plane before the last one */
+
+    amx_stage(&job->s, c, job->source + image * c->s_stride[0] + group * c->sc * c->s_stride[1],
+              i0 * c->step_h + c->first_h, j0 * c->step_w + c->first_w, w->strip);
+    amx_begin(job->s.pairs);
+    elem *dest = job->dest + image * c->d_stride[0] + i0 * c->d_stride[2] + j0 * c->d_stride[3];
+    for (int64_t block = part * job->blocks / job->parts; block < (part + 1) * job->blocks / job->parts; block++) {
+        int64_t first = block * AMX_SIDE, channel = group * c->dc + first;
+        multiply(job, w, job->packed + (group * job->tiles + 2 * block) * job->steps * AMX_PARTS * AMX_TILE_WORDS,
+                 min64(2, job->tiles - 2 * block));
+        store(job, w->acc, job->bias ? job->bias + channel : NULL, min64(AMX_SIDE, c->dc - first),
+              dest + channel * c->d_stride[1], rows, cols);
+    }
+    amx_end();
+}
+
+void NAME(amx_correlate)(const struct correlation *c, const elem *source, const elem *weight, const elem *bias, elem *dest,
+                         void *workspace) {
+    struct job job = block_up(c);
+    job.source = source, job.weight = weight + c->weight_offset, job.bias = bias, job.dest = dest + c->d_offset;
+    struct arena arena = {.base = workspace};
+    carve(&job, &arena);
+    fill_offsets(&job);
+    engine_parallel(c->threads, c->g * job.tiles, pack_weights, &job);
+    engine_parallel(c->threads, c->n * c->g * job.strips_h * job.strips_w * job.parts, strip_task, &job);
+}
+
+#else
+
+int NAME(amx_wins)(const struct correlation *c) {
+    (void)c;
+    return 0;
+}
+
+int64_t NAME(amx_correlate_workspace)(const struct correlation *c) {
+    (void)c;
+    return 0;
+}
+
+void NAME(amx_correlate)(const struct correlation *c, const elem *source, const elem *weight, const elem *bias, elem *dest,
+                         void *workspace) {
+    (void)c, (void)source, (void)weight, (void)bias, (void)dest, (void)workspace;
+}
+
+#endif
