@@ -40,9 +40,13 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
     out : ndarray, optional
         Where to write the result: of exactly its shape and dtype, any strides, and not
         overlapping an input.
-    algorithm : {"direct", "im2col", "winograd"}, optional
-        Winograd (Lavin & Gray, "Fast Algorithms for Convolutional Neural Networks", 2016) takes
-        fewer multiplications for 3x3 windows, others sum directly.  None: the fastest.
+    algorithm : {"direct", "im2col", "winograd", "bf16x6"}, optional
+        "direct" and "im2col" sum products as they are.  "winograd" (Lavin & Gray, "Fast Algorithms
+        for Convolutional Neural Networks", 2016) takes fewer multiplications for 3x3 windows.
+        "bf16x6" multiplies float32 numbers as sums of three bfloat16 on the tiles of AMX (Henry,
+        Tang & Heinecke, ARITH 2019) and sums in float32.  With the last two an infinity can become
+        NaN, and bf16x6 flushes subnormal products.  None: the fastest for the geometry; in
+        float32 each is at least as accurate as a plain sum.
     backend : {"c", "numba", "numpy"}, optional
         The only backend to use.  None: the first of these that can do it.
 
