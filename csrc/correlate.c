@@ -250,9 +250,10 @@ static void fill_offsets(const struct job *job, int64_t f) {
                             (c->first_w - b->w0 + j * c->space_w) * b->pitch_w;
 }
 
-/* One block of channels over one strip: chunks of channels outside, tiles of pixels inside. */
+/* One block of channels over one strip: chunks of channels outside, tiles of pixels inside.  Where there is but one chunk every
+   tile can go to its destination `at_once`, unless that is NULL. */
 static void multiply_direct(const struct job *job, const struct taps *taps, struct worker *w, const elem *source,
-                            const elem *packed, int64_t vecs, int64_t pixels, elem *acc) {
+                            const elem *packed, int64_t vecs, int64_t pixels, elem *acc, const struct finish *at_once) {
     tile_function *tile = NAME(tile)(vecs);
     int64_t calls = ceil_div(pixels, tile_rows(vecs)), width = vecs * LANES, sc = job->phase[0].sc;
     int64_t chunk = taps->chunk_channels, per_channel = taps->k / sc;
@@ -263,7 +264,13 @@ static void multiply_direct(const struct job *job, const struct taps *taps, stru
         ahead_pace(&weights, calls);
         for (int64_t i = 0, p = 0, next; i < calls; i++, p = next) {
             next = pixels * (i + 1) / calls;
-            tile(next - p, k, taps->offset + k0, packed + k0 * width, source, w->pixel + p, acc + p * width, c > 0);
+            elem *sum = at_once ? acc : acc + p * width;
+            tile(next - p, k, taps->offset + k0, packed + k0 * width, source, w->pixel + p, sum, c > 0);
+            if (at_once) {
+                struct finish out = *at_once;
+                out.acc = sum, out.dest += p * out.d_w, out.rows = 1, out.cols = out.acc_cols = next - p;
+                NAME(finish)(&out);
+            }
             ahead_step(&w->source_ahead);
             ahead_step(&w->dest_ahead);
             ahead_step(&weights);
@@ -359,6 +366,7 @@ static void source_ahead(const struct job *job, int64_t index, int64_t blocks, i
     if (b->channels_last) {
         ahead->outer = rows, ahead->outer_stride = c->s_stride[2];
         ahead->inner = cols, ahead->inner_stride = c->s_stride[3], ahead->bytes = c->sc * item;
+        if (c->s_stride[3] == c->sc && c->sc < LANES) ahead->inner = 1, ahead->bytes *= cols;
     } else if (c->s_stride[3] == 1) {
         ahead->outer = c->sc, ahead->outer_stride = c->s_stride[1];
         ahead->inner = rows, ahead->inner_stride = c->s_stride[2], ahead->bytes = cols * item;
@@ -370,43 +378,63 @@ static void source_ahead(const struct job *job, int64_t index, int64_t blocks, i
 static void dest_ahead(const struct job *job, const struct taps *taps, const struct finish *out, struct ahead *ahead) {
     int64_t item = (int64_t)sizeof(elem);
     ahead->base = out->dest;
-    ahead->outer = out->d_c == 1 || out->stream ? 0 : out->lanes, ahead->outer_stride = out->d_c;
-    ahead->inner = out->rows, ahead->inner_stride = out->d_h, ahead->bytes = out->cols * out->d_w * item;
-    if (out->d_h == out->cols * out->d_w) ahead->inner = 1, ahead->bytes *= out->rows;
-    if (out->d_w <= 0 || out->d_w > 4) ahead->outer = 0;
+    ahead->outer = ahead->inner = 0;
+    if (out->d_c == 1 && !out->stream) {
+        ahead->outer = out->rows, ahead->outer_stride = out->d_h;
+        ahead->inner = out->cols, ahead->inner_stride = out->d_w, ahead->bytes = out->lanes * item;
+    } else if (out->d_c != 1 && out->d_w > 0 && out->d_w <= 4) {
+        ahead->outer = out->lanes, ahead->outer_stride = out->d_c;
+        ahead->inner = out->rows, ahead->inner_stride = out->d_h, ahead->bytes = out->cols * out->d_w * item;
+        if (out->d_h == out->cols * out->d_w) ahead->inner = 1, ahead->bytes *= out->rows;
+    }
     ahead_pace(ahead, tile_calls(job, job->across, taps, out->width / LANES, out->rows * out->acc_cols));
+}
+
+/* Where one phase and block of channels of a strip goes. */
+static struct finish destination(const struct job *job, int64_t f, const struct strip *s, int64_t block, const struct worker *w) {
+    const struct correlation *c = &job->phase[f];
+    const struct blocking *b = &job->b;
+    int64_t first = first_vec(b, block) * LANES, width = first_vec(b, block + 1) * LANES - first, channel = s->group * c->dc + first;
+    return (struct finish){
+        .acc = w->acc + f % job->across * (b->pixels + TILE_ROWS_1) * b->width, .bias = job->bias ? job->bias + channel : NULL,
+        .dest = job->dest + c->d_offset + s->image * c->d_stride[0] + channel * c->d_stride[1] + s->i0 * c->d_stride[2] +
+                s->j0 * c->d_stride[3],
+        .rows = min64(s->rows, c->dh - s->i0), .cols = min64(s->cols, c->dw - s->j0), .acc_cols = s->cols,
+        .lanes = min64(width, c->dc - first), .width = width,
+        .d_c = c->d_stride[1], .d_h = c->d_stride[2], .d_w = c->d_stride[3], .relu = c->relu, .stream = b->stream};
+}
+
+/* Whether tiles go there one by one: they are complete, and their pixels, whatever the rows, are evenly spaced. */
+static int at_once(const struct job *job, const struct taps *taps, const struct finish *out) {
+    return !job->phase[0].im2col && taps->chunk_channels >= job->phase[0].sc && out->d_c == 1 && out->acc_cols == out->cols && (out->rows == 1 || out->d_h == out->cols * out->d_w);
 }
 
 /* The phases f, f + 1, ... that share rows, one block of channels: products, then out. */
 static void phases_of_rows(const struct job *job, int64_t f, const struct strip *s, int64_t block, const elem *source,
                            struct worker *w) {
-    const struct correlation *c = &job->phase[f];
     const struct blocking *b = &job->b;
-    int64_t first = first_vec(b, block) * LANES, vecs = first_vec(b, block + 1) - first_vec(b, block);
-    int64_t channel = s->group * c->dc + first, rows = min64(s->rows, c->dh - s->i0), acc_size = (b->pixels + TILE_ROWS_1) * b->width;
-    if (rows <= 0) return;
-    struct finish out = {.acc = w->acc, .bias = job->bias ? job->bias + channel : NULL, .rows = rows, .acc_cols = s->cols,
-                         .lanes = min64(vecs * LANES, c->dc - first), .width = vecs * LANES, .d_c = c->d_stride[1],
-                         .d_h = c->d_stride[2], .d_w = c->d_stride[3], .relu = c->relu, .stream = b->stream};
-    elem *dest = job->dest + s->image * c->d_stride[0] + channel * c->d_stride[1] + s->i0 * c->d_stride[2] +
-                 s->j0 * c->d_stride[3];
-    out.dest = dest + c->d_offset, out.cols = min64(s->cols, c->dw - s->j0);
+    int64_t vecs = first_vec(b, block + 1) - first_vec(b, block), im2col = job->phase[f].im2col;
+    struct finish out = destination(job, f, s, block, w);
+    if (out.rows <= 0) return;
     dest_ahead(job, &job->taps[f], &out, &w->dest_ahead);
     for (int64_t a = 0; a < job->across; a++) {
         const struct taps *taps = &job->taps[f + a];
-        const elem *packed = taps->packed + taps->k * (s->group * b->vecs * LANES + first);
-        (c->im2col ? multiply_im2col : multiply_direct)(job, taps, w, source, packed, vecs, rows * s->cols, w->acc + a * acc_size);
+        const elem *packed = taps->packed + taps->k * (s->group * b->vecs + first_vec(b, block)) * LANES;
+        out = destination(job, f + a, s, block, w);
+        if (im2col)
+            multiply_im2col(job, taps, w, source, packed, vecs, out.rows * s->cols, (elem *)out.acc);
+        else
+            multiply_direct(job, taps, w, source, packed, vecs, out.rows * s->cols, (elem *)out.acc,
+                            at_once(job, taps, &out) ? &out : NULL);
     }
-
-    for (int64_t a = 0; a < job->across; a++, c++) {
-        out.acc = w->acc + a * acc_size;
-        out.dest = dest + c->d_offset;
-        out.cols = min64(s->cols, c->dw - s->j0);
-        if (job->across == 2 && out.d_w == 2) {
-            NAME(finish_pair)(&out, w->acc + acc_size, min64(s->cols, c[1].dw - s->j0));
+    for (int64_t a = 0; a < job->across; a++) {
+        out = destination(job, f + a, s, block, w);
+        if (job->across == 2 && out.d_w == 2 && out.d_c != 1) {
+            struct finish odd = destination(job, f + 1, s, block, w);
+            NAME(finish_pair)(&out, odd.acc, odd.cols);
             return;
         }
-        NAME(finish)(&out);
+        if (!at_once(job, &job->taps[f + a], &out)) NAME(finish)(&out);
     }
 }
 

@@ -61,15 +61,19 @@ static void stage_channels_last(const struct window *w, const elem *source, elem
     int64_t top, bottom, left, right;
     inside(w->h0, w->rows, w->step_h, w->sh, &top, &bottom);
     inside(w->w0, w->cols, w->step_w, w->sw, &left, &right);
+    int64_t step = w->step_w * w->stride_w, adjacent = step == w->channels && w->pitch_w == w->channels && w->stride_c == 1;
     for (int64_t h = 0; h < w->rows; h++) {
-        for (int64_t x = 0; x < w->cols; x++) {
-            elem *pixel = copy + h * w->pitch_h + x * w->pitch_w;
-            if (h < top || h >= bottom || x < left || x >= right)
-                zero(w->channels, pixel);
-            else
-                copy_line(w->channels, source + (w->h0 + h * w->step_h) * w->stride_h + (w->w0 + x * w->step_w) * w->stride_w,
-                          w->stride_c, pixel);
-        }
+        elem *row = copy + h * w->pitch_h;
+        int64_t begin = h < top || h >= bottom ? w->cols : left, end = max64(begin, right);
+        zero(begin * w->pitch_w, row);
+        zero((w->cols - end) * w->pitch_w, row + end * w->pitch_w);
+        if (begin >= end) continue;
+        const elem *from = source + (w->h0 + h * w->step_h) * w->stride_h + (w->w0 + begin * w->step_w) * w->stride_w;
+        if (adjacent)
+            copy_row((end - begin) * w->channels, from, row + begin * w->channels);
+        else
+            for (int64_t x = begin; x < end; x++)
+                copy_line(w->channels, from + (x - begin) * step, w->stride_c, row + x * w->pitch_w);
     }
 }
 
