@@ -87,12 +87,13 @@ static struct call count_call(const engine_conv2d *p, int32_t direction) {
     return call;
 }
 
+static struct correlation phase_of(const engine_conv2d *p, int32_t direction, const struct call *call, int64_t f) {
+    return direction == ENGINE_FORWARD ? forward(p) : backward_data(p, f / call->across, f % call->across);
+}
+
 static void fill_call(const engine_conv2d *p, int32_t direction, struct call *call, void *memory) {
     call->c = memory;
-    if (direction == ENGINE_FORWARD)
-        call->c[0] = forward(p);
-    else
-        for (int64_t f = 0; f < call->count; f++) call->c[f] = backward_data(p, f / call->across, f % call->across);
+    for (int64_t f = 0; f < call->count; f++) call->c[f] = phase_of(p, direction, call, f);
 }
 
 /* im2col asks for patches, which only the dense kernel makes */
@@ -198,16 +199,38 @@ void NAME(conv2d_backward_weight)(const engine_conv2d *p, const void *dy, const 
     }
 }
 
-/* Only Winograd's weights have a form of their own yet. */
+/* The weights of Winograd's and the dense kernel, of the latter phase after phase, have a form of their own. */
 int64_t NAME(conv2d_packed_bytes)(const engine_conv2d *p, int32_t direction) {
-    if (p->algorithm != ENGINE_WINOGRAD || direction == ENGINE_BACKWARD_WEIGHT) return 0;
-    struct correlation c = direction == ENGINE_FORWARD ? forward(p) : backward_data(p, 0, 0);
-    return NAME(winograd_packed_bytes)(&c);
+    if (direction == ENGINE_BACKWARD_WEIGHT) return 0;
+    struct call call = count_call(p, direction);
+    void *memory = calloc(1, (size_t)call.bytes);
+    if (!memory) return 0;
+    fill_call(p, direction, &call, memory);
+    int64_t bytes = 0;
+    switch (kind_of(p, &call)) {
+        case WINOGRAD: bytes = NAME(winograd_packed_bytes)(call.c); break;
+        case DENSE:
+            for (int64_t f = 0; f < call.count; f++) bytes += NAME(correlate_packed_bytes)(&call.c[f]);
+            break;
+        default: break;
+    }
+    free(memory);
+    return bytes;
 }
 
 void NAME(conv2d_pack_weight)(const engine_conv2d *p, int32_t direction, const void *weight, void *packed) {
-    struct correlation c = direction == ENGINE_FORWARD ? forward(p) : backward_data(p, 0, 0);
-    NAME(winograd_pack)(&c, weight, packed);
+    struct call call = count_call(p, direction);
+    if (p->algorithm == ENGINE_WINOGRAD) {
+        struct correlation c = phase_of(p, direction, &call, 0);
+        NAME(winograd_pack)(&c, weight, packed);
+        return;
+    }
+    char *to = packed;
+    for (int64_t f = 0; f < call.count; f++) {
+        struct correlation c = phase_of(p, direction, &call, f);
+        NAME(correlate_pack)(&c, weight, (elem *)to);
+        to += NAME(correlate_packed_bytes)(&c);
+    }
 }
 
 int32_t NAME(conv2d_preferred)(const engine_conv2d *p, int32_t direction) {

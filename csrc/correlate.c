@@ -225,16 +225,16 @@ static void pack(int64_t phases, const struct correlation *phase, const struct b
     engine_parallel(phase[0].threads, phases * phase[0].g * b->blocks, pack_task, &p);
 }
 
-int64_t NAME(correlate_packed_bytes)(int64_t phases, const struct correlation *phase) {
-    struct blocking b = block_up(phases, phase);
-    int64_t size = 0;
-    for (int64_t f = 0; f < phases; f++) size += packed_size(&phase[f], &b);
-    return size * (int64_t)sizeof(elem);
+int64_t NAME(correlate_packed_bytes)(const struct correlation *phase) {
+    struct blocking b = {0};
+    block_channels(phase, &b);
+    return packed_size(phase, &b) * (int64_t)sizeof(elem);
 }
 
-void NAME(correlate_pack)(int64_t phases, const struct correlation *phase, const elem *weight, elem *packed) {
-    struct blocking b = block_up(phases, phase);
-    pack(phases, phase, &b, weight, packed);
+void NAME(correlate_pack)(const struct correlation *phase, const elem *weight, elem *packed) {
+    struct blocking b = {0};
+    block_channels(phase, &b);
+    pack(1, phase, &b, weight, packed);
 }
 
 /* ---- products ---- */

@@ -29,8 +29,8 @@ int64_t NAME(correlate_workspace)(int64_t phases, int64_t across, const struct c
 void NAME(correlate)(int64_t phases, int64_t across, const struct correlation *phase, const elem *source, const elem *weight,
                      const elem *packed, const elem *bias, elem *dest, void *workspace);
 
-/* The weights of all phases as the tiles read them. */
-int64_t NAME(correlate_packed_bytes)(int64_t phases, const struct correlation *phase);
-void NAME(correlate_pack)(int64_t phases, const struct correlation *phase, const elem *weight, elem *packed);
+/* The weights of one phase as the tiles read them; packed phases follow one another. */
+int64_t NAME(correlate_packed_bytes)(const struct correlation *phase);
+void NAME(correlate_pack)(const struct correlation *phase, const elem *weight, elem *packed);
 
 #endif

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine import _config, _library
+from engine import _config, _library, _memory
 from engine._library import ffi, lib
 from engine.kernels.c_call import address, scratch
 
@@ -106,6 +106,62 @@ def prepare_forward(problem, algorithm, x, weight, bias, y):
             from_buffer(y), work)
 
     return prepared
+
+
+class PackedWeight:
+    """A weight in the form of the kernel that was going to use it, and that weight itself."""
+
+    def __init__(self, weight, memory, nbytes):
+        self.weight, self.memory, self.nbytes = weight, memory, nbytes
+        self.level = lib.engine_get_isa()
+        self.calls = {}  # by strides and threads: the argument block and its bytes of scratch
+
+
+def pack_weight(problem, algorithm, weight):
+    """What `forward_packed` takes instead of the weight; None if no kernel has such a form."""
+    if problem.dtype != _compute_dtype(problem.dtype) or not problem.n:
+        return None
+    x, y = (_placeholder(shape, problem) for shape in (problem.x_shape, problem.y_shape))
+    p = _describe(problem, algorithm, x, weight, y)
+    nbytes = lib.engine_conv2d_packed_bytes(p, lib.ENGINE_FORWARD)
+    if not nbytes:
+        return None
+    memory = _memory.workspace(nbytes)
+    lib.engine_conv2d_pack_weight(p, lib.ENGINE_FORWARD, address(weight), ffi.from_buffer(memory))
+    return PackedWeight(weight, memory, nbytes)
+
+
+def forward_packed(problem, algorithm, x, packed, bias, y):
+    key = x.strides, y.strides, _config.get_num_threads()
+    entry = packed.calls.get(key)
+    if entry is None:
+        entry = packed.calls[key] = _describe_packed(problem, algorithm, x, packed, y)
+    p, nbytes = entry
+    if p is None or lib.engine_get_isa() != packed.level:
+        forward(problem, algorithm, x, packed.weight, bias, y)
+        return
+    owner, work = scratch(nbytes)
+    lib.engine_conv2d_forward(p, address(x), ffi.from_buffer(packed.memory), address(bias),
+                              address(y), work)
+
+
+def _describe_packed(problem, algorithm, x, packed, y):
+    """The argument block and its bytes of scratch; (None, 0) if arrays of these strides need
+    another kernel than the one that the weight was packed for."""
+    relu = problem.activation == "relu"
+    p = _describe(problem, algorithm, x, packed.weight, y, relu=relu)
+    if lib.engine_conv2d_packed_bytes(p, lib.ENGINE_FORWARD) != packed.nbytes:
+        return None, 0
+    p.packed = True
+    return p, lib.engine_conv2d_workspace(p, lib.ENGINE_FORWARD)
+
+
+def _placeholder(shape, problem):
+    """An array of that shape and the problem's memory order that takes no memory."""
+    n, c, h, w = shape
+    strides = (c * h * w, h * w, w, 1) if problem.order == "nchw" else (c * h * w, 1, w * c, c)
+    return np.lib.stride_tricks.as_strided(np.empty(1, problem.dtype), shape,
+                                           [s * problem.dtype.itemsize for s in strides])
 
 
 def backward_data(problem, algorithm, dy, weight, dx):
