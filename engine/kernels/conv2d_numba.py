@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .numba_support import geometry, threads
+from .numba_support import geometry, threads, winograd, winograd_weight
 from .numba_support.copies import copy, copy_rows, element_steps, pixels_to_planes, planes_to_pixels
 from .numba_support.geometry import (
     PHASE_COLS,
@@ -27,31 +27,13 @@ from .numba_support.geometry import (
     PHASE_Y,
 )
 from .numba_support.jit import inline, kernel
-from .numba_support.tile import MAX_ROWS, tile
-from .numba_support.vectors import (
-    VECTOR_BYTES,
-    add,
-    at,
-    at_as,
-    at_least,
-    fill,
-    floor_of,
-    get,
-    lanes,
-    load,
-    load_part,
-    move,
-    put,
-    same_dtype,
-    store,
-    store_part,
-    transpose,
-    zeros,
-)
+from .numba_support.products import CHUNK, clamped, multiples, product
+from .numba_support.results import write
+from .numba_support.tile import MAX_ROWS
+from .numba_support.vectors import add, at, at_as, fill, get, lanes, load, move, put, store
 
-ALGORITHMS = ("direct", "im2col")
+ALGORITHMS = ("direct", "im2col", "winograd")
 
-CHUNK = 256  # products summed from zero before they join the others
 _MARGIN = 2 * MAX_ROWS + 4  # rows of sums that tiles and transpositions touch past the last pixel
 _SLICES = 8  # backward_weight: partial sums, at most, that are added up at the end
 _PARALLEL_MACS = 1 << 19  # less work than this is done before a second thread has woken up
@@ -61,13 +43,32 @@ def refusal(problem, direction, algorithm) -> str | None:
     """Why this backend cannot run the problem, or None."""
     if problem.dtype.kind not in "iuf" or problem.dtype.itemsize == 2 and problem.dtype.kind == "f":
         return f"numba has no arithmetic on {problem.dtype.name}"
+    if algorithm == "winograd":
+        return winograd.refusal(problem, direction)
     return None
+
+
+def order(problem, direction) -> tuple[str, ...]:
+    """The algorithms, the one expected to be fastest first: a matter of one image alone.
+
+    Winograd leads in float32 only, where it is as exact as a direct sum.
+    """
+    if problem.dtype != np.float32 or winograd.refusal(problem, direction) is not None:
+        return ALGORITHMS
+    if direction == "backward_weight":
+        wins = winograd_weight.wins(problem)
+    else:
+        wins = winograd.wins(problem, direction)
+    return ("winograd", "direct", "im2col") if wins else ALGORITHMS
 
 
 # ---------------------------------------------------------------- the four entry points
 
 def forward(problem, algorithm, x, weight, bias, y) -> None:
     """y = correlation of x with weight, plus bias, then the activation."""
+    if algorithm == "winograd":
+        winograd.correlate(problem, "forward", x, weight, bias, y, _threads_for(problem))
+        return
     ocg = problem.oc // problem.g
     steps = _steps(weight)
     roles = (ocg * steps[0], *steps)  # group, result channel, source channel, row, column
@@ -76,6 +77,9 @@ def forward(problem, algorithm, x, weight, bias, y) -> None:
 
 def backward_data(problem, algorithm, dy, weight, dx) -> None:
     """dx = the adjoint of forward in x, applied to dy."""
+    if algorithm == "winograd":
+        winograd.correlate(problem, "backward_data", dy, weight, None, dx, _threads_for(problem))
+        return
     ocg = problem.oc // problem.g
     out, channel, row, column = _steps(weight)
     roles = (ocg * out, channel, out, row, column)
@@ -84,6 +88,9 @@ def backward_data(problem, algorithm, dy, weight, dx) -> None:
 
 def backward_weight(problem, algorithm, dy, x, dweight) -> None:
     """dweight = the adjoint of forward in the weights, applied to dy; x is what forward saw."""
+    if algorithm == "winograd":
+        winograd_weight.correlate(problem, dy, x, dweight, _threads_for(problem))
+        return
     compute = _compute_dtype(problem)
     workers = _threads_for(problem)
     t = geometry.cached(geometry.forward, problem, compute, _pitches(x), 1)
@@ -328,27 +335,6 @@ def sum_channels(first, last, dy, dbias, nothing):
 # ---------------------------------------------------------------- parts of the kernels
 
 @inline
-def product(vecs, count, length, a, a_rows, a_taps, b, b_taps, c, accumulate):
-    """c (count rows, and a few more to fill the last tile) = or += the gathered a times b."""
-    pitch = vecs * lanes(a)
-    for start in range(0, max(1, length), CHUNK):
-        here = min(CHUNK, length - start)
-        taps, right = move(a_taps, start), move(b, start * pitch)
-        more = accumulate or start > 0
-        i = 0
-        while i < count:
-            left, a_row, out = count - i, move(a_rows, i), move(c, i * pitch)
-            if vecs == 4:
-                i += tile(4, left, here, a, a_row, taps, right, b_taps, out, pitch, more)
-            elif vecs == 3:
-                i += tile(3, left, here, a, a_row, taps, right, b_taps, out, pitch, more)
-            elif vecs == 2:
-                i += tile(2, left, here, a, a_row, taps, right, b_taps, out, pitch, more)
-            else:
-                i += tile(1, left, here, a, a_row, taps, right, b_taps, out, pitch, more)
-
-
-@inline
 def source_strip(x, image, channel0, channels, row0, col0, height, width, in_place, strip,
                  channel_pitch, row_pitch, col_pitch):
     """Pointer to rows [row0, row0+height) of some channels of x, zeros where x has none."""
@@ -398,85 +384,6 @@ def read_gradient(dy, image, channel0, channels, row0, row_count, cols, gradient
         else:
             for w in range(length):
                 copy(move(target, w * block), move(source, w * sw), sc, channels)
-
-
-@inline
-def write(sums, block, channels, pixel0, count, cols, y, image, channel0, oy, ox, sy, sx,
-          bias, has_bias, relu):
-    """Pixels [pixel0, pixel0+count) of a phase of y = sums + bias, then relu."""
-    sn, sc, sh, sw = element_steps(y)
-    start = image * sn + channel0 * sc + oy * sh + ox * sw
-    flat = sy * sh == cols * sx * sw  # rows follow one another
-    pixel = pixel0
-    while pixel < pixel0 + count:
-        row, col = pixel // cols, pixel % cols
-        run = pixel0 + count - pixel
-        if not flat:
-            run = min(run, cols - col)
-        source = at(sums, (pixel - pixel0) * block)
-        if same_dtype(y, sums) and (sc == 1 or sx * sw == 1):
-            write_vectors(source, block, channels, run,
-                          at_as(source, y, start + row * sy * sh + col * sx * sw), sc, sx * sw,
-                          at(bias, channel0), has_bias, floor_of(sums, relu),
-                          at(sums, len(sums) - VECTOR_BYTES * VECTOR_BYTES // 16))
-        else:
-            target = at(y, start + row * sy * sh + col * sx * sw)
-            for i in range(run):
-                for c in range(channels):
-                    value = get(source, i * block + c)
-                    if has_bias:
-                        value += bias[channel0 + c]
-                    here = i * sx * sw + c * sc
-                    put(target, here, value)
-                    if relu and get(target, here) < 0:
-                        put(target, here, 0)
-        pixel += run
-
-
-@inline
-def write_vectors(source, block, channels, run, target, channel_step, pixel_step, bias,
-                  has_bias, lowest, spare):
-    """A run of pixels: row by row where channels are contiguous, else transposed in squares."""
-    size = lanes(source)
-    for c in range(0, channels, size):
-        some = min(size, channels - c)
-        plus = zeros(source)
-        if has_bias:
-            plus = load_part(move(bias, c), some)
-        if channel_step == 1:
-            for i in range(run):
-                value = at_least(add(load(move(source, i * block + c)), plus), lowest)
-                out = move(target, i * pixel_step + c)
-                if some == size:
-                    store(out, value)
-                else:
-                    store_part(out, value, some)
-            continue
-        for i in range(0, run, size):
-            here = min(i, max(0, run - size))  # the last square overlaps the one before
-            square, out = move(source, here * block + c), move(target, c * channel_step + here)
-            if run >= size:
-                transpose(square, block, size, out, channel_step, some, plus, lowest)
-                continue
-            transpose(square, block, size, spare, size, size, plus, lowest)
-            for j in range(some):
-                store_part(move(out, j * channel_step), load(move(spare, j * size)), run)
-
-
-@inline
-def clamped(target, source, count):
-    """A table with its last entry repeated, for a last tile that hangs over."""
-    for i in range(count + MAX_ROWS):
-        put(target, i, get(source, min(i, count - 1)))
-    return target
-
-
-@inline
-def multiples(target, step, count):
-    """The table 0, step, 2*step..."""
-    for i in range(count):
-        put(target, i, i * step)
-    return target
 
 
 @inline

@@ -3,23 +3,31 @@
 A kernel takes 4-D arrays of any strides, so that a contiguous and a transposed argument share one
 specialisation; 1-D arrays are contiguous.  Machine code is kept on disk by Numba's own cache; a
 folder that cannot be written only means that the next process compiles again.
+
+Cached code is only ever that of the sources this process runs: what it was made from is looked at
+when a module is imported, not when its kernels are first called.  If the files have changed
+between the two, Numba itself would save old code as new, or run new code on old buffers.
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import inspect
+import sys
 import threading
 from pathlib import Path
 
 import numba
 import numpy as np
 from numba.core import types
-from numba.core.caching import FunctionCache
+from numba.core.caching import FunctionCache, IndexDataCacheFile
 
 from . import vectors
 
+_PATIENCE = 1.0  # seconds of compiling before a line on stderr says so
+_SUPPORT = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
 _OPTIONS = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 inline = numba.njit(**_OPTIONS, no_cpython_wrapper=True)
 
@@ -41,6 +49,7 @@ class Kernel:
         self._writes = writes
         self._names = list(inspect.signature(function).parameters)
         self._lock = threading.Lock()
+        self._sources = _digest(inspect.getfile(function))
         # Left to itself, Numba would give every mixture of contiguous and other arrays a
         # specialisation of its own; so this dispatcher only ever gets what `_compile` adds.
         self.dispatcher = numba.njit(**_OPTIONS)(function)
@@ -60,11 +69,10 @@ class Kernel:
             if signature in self.dispatcher.overloads:
                 return  # another thread was faster
             compiler = numba.njit(**_OPTIONS)(self._function)
-            try:
-                compiler._cache = _Cache(self._function)
-            except RuntimeError:  # no folder to put a cache in
-                pass
-            compiler.compile(signature)
+            with contextlib.suppress(RuntimeError, OSError):  # no folder to put a cache in
+                compiler._cache = _Cache(self._function, self._sources)
+            with _patience(f"compiling {self.__name__} with Numba"):
+                compiler.compile(signature)
             self.dispatcher.add_overload(compiler.overloads[signature])
 
     def _type(self, name, arg):
@@ -75,15 +83,24 @@ class Kernel:
                            readonly=name not in self._writes)
 
 
+@contextlib.contextmanager
+def _patience(what):
+    """Say what takes so long, if it does."""
+    timer = threading.Timer(_PATIENCE, lambda: print(f"engine: {what} ...", file=sys.stderr))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
 class _Cache(FunctionCache):
-    """Numba's cache on disk, keyed also by these modules and the vector width, never fatal."""
+    """Numba's cache on disk, for one state of the sources and one vector width, never fatal."""
 
-    def __init__(self, function):
+    def __init__(self, function, sources):
         super().__init__(function)
-        self._cache_file._source_stamp = (self._cache_file._source_stamp, _support_stamp())
-
-    def _index_key(self, sig, codegen):
-        return (*super()._index_key(sig, codegen), vectors.VECTOR_BYTES)
+        self._cache_file = _Files(self._cache_path, self._impl.filename_base, sources)
 
     def load_overload(self, sig, target_context):
         try:
@@ -98,10 +115,30 @@ class _Cache(FunctionCache):
             pass
 
 
+class _Files(IndexDataCacheFile):
+    """A file for each key, named by it.
+
+    Numba numbers its files and keeps an index of them: two processes that save at the same time
+    may choose the same number, and one of them then runs the code of the other.
+    """
+
+    def save(self, key, data):
+        self._save_data(self._name(key), data)
+
+    def load(self, key):
+        try:
+            return self._load_data(self._name(key))
+        except OSError:  # not there yet
+            return None
+
+    def _name(self, key):
+        """The source stamp is the digest of the sources; ``key`` has the CPU and the dtypes."""
+        everything = (key, self._source_stamp, self._version, vectors.VECTOR_BYTES)
+        digest = hashlib.sha256(repr(everything).encode()).hexdigest()
+        return f"{self._index_name.removesuffix('.nbi')}.{digest[:24]}.nbc"
+
+
 @functools.cache
-def _support_stamp() -> str:
-    """A digest of this package: Numba itself looks only at the file a kernel is written in."""
-    digest = hashlib.sha256()
-    for path in sorted(Path(__file__).parent.glob("*.py")):
-        digest.update(path.read_bytes())
-    return digest.hexdigest()
+def _digest(path) -> str:
+    """Of this package and the file a kernel is written in: Numba itself looks only at the file."""
+    return hashlib.sha256(_SUPPORT + Path(path).read_bytes()).hexdigest()

@@ -178,6 +178,17 @@ def move(typingctx, pointer, count):
 
 
 @intrinsic
+def distance(typingctx, pointer, other):
+    """How many items ``other`` is after the pointer, in the same array or not."""
+    def codegen(context, builder, sig, args):
+        here, there = (builder.ptrtoint(arg, INDEX) for arg in args)
+        size = ir.Constant(INDEX, pointer.dtype.bitwidth // 8)
+        return builder.sdiv(builder.sub(there, here), size)
+
+    return types.intp(pointer, pointer), codegen
+
+
+@intrinsic
 def get(typingctx, pointer, index):
     """The number ``index`` items after the pointer."""
     def codegen(context, builder, sig, args):
@@ -262,6 +273,26 @@ def load_as(typingctx, like, pointer):
         return convert(builder, value, pointer.dtype, like.dtype)
 
     return result(like, pointer), codegen
+
+
+@intrinsic
+def load_strided(typingctx, pointer, step, count):
+    """``count`` >= 1 numbers ``step`` apart; lanes beyond repeat the last."""
+    result = vector_of(pointer.dtype)
+
+    def codegen(context, builder, sig, args):
+        element = llvm_element(context, pointer.dtype)
+        vector = ir.Constant(context.get_value_type(result), ir.Undefined)
+        last = builder.sub(args[2], ir.Constant(INDEX, 1))
+        for lane in range(result.lanes):
+            index = ir.Constant(INDEX, lane)
+            index = builder.select(builder.icmp_signed("<", index, last), index, last)
+            place = element_pointer(builder, element, args[0], builder.mul(index, args[1]))
+            vector = builder.insert_element(vector, builder.load(place, typ=element),
+                                            ir.Constant(ir.IntType(32), lane))
+        return vector
+
+    return result(pointer, types.intp, types.intp), codegen
 
 
 def _load(context, builder, dtype, pointer, count):

@@ -1,0 +1,90 @@
+"""From sums, pixel by pixel in a buffer, to a result of any strides: plus bias, then relu."""
+
+from __future__ import annotations
+
+from .copies import element_steps
+from .jit import inline
+from .vectors import (
+    VECTOR_BYTES,
+    add,
+    at,
+    at_as,
+    at_least,
+    floor_of,
+    get,
+    lanes,
+    load,
+    load_part,
+    move,
+    put,
+    same_dtype,
+    store,
+    store_part,
+    transpose,
+    zeros,
+)
+
+SPARE = VECTOR_BYTES * VECTOR_BYTES // 16  # numbers at the end of the buffer that `write` may use
+
+
+@inline
+def write(sums, block, channels, pixel0, count, cols, y, image, channel0, oy, ox, sy, sx,
+          bias, has_bias, relu):
+    """Pixels [pixel0, pixel0+count) of a phase of y = sums + bias, then relu."""
+    sn, sc, sh, sw = element_steps(y)
+    start = image * sn + channel0 * sc + oy * sh + ox * sw
+    flat = sy * sh == cols * sx * sw  # rows follow one another
+    pixel = pixel0
+    while pixel < pixel0 + count:
+        row, col = pixel // cols, pixel % cols
+        run = pixel0 + count - pixel
+        if not flat:
+            run = min(run, cols - col)
+        source = at(sums, (pixel - pixel0) * block)
+        if same_dtype(y, sums) and (sc == 1 or sx * sw == 1):
+            write_vectors(source, block, channels, run,
+                          at_as(source, y, start + row * sy * sh + col * sx * sw), sc, sx * sw,
+                          at(bias, channel0), has_bias, floor_of(sums, relu),
+                          at(sums, len(sums) - SPARE))
+        else:
+            target = at(y, start + row * sy * sh + col * sx * sw)
+            for i in range(run):
+                for c in range(channels):
+                    value = get(source, i * block + c)
+                    if has_bias:
+                        value += bias[channel0 + c]
+                    here = i * sx * sw + c * sc
+                    put(target, here, value)
+                    if relu and get(target, here) < 0:
+                        put(target, here, 0)
+        pixel += run
+
+
+@inline
+def write_vectors(source, block, channels, run, target, channel_step, pixel_step, bias,
+                  has_bias, lowest, spare):
+    """A run of pixels: row by row where channels are contiguous, else transposed in squares."""
+    size = lanes(source)
+    for c in range(0, channels, size):
+        some = min(size, channels - c)
+        plus = zeros(source)
+        if has_bias:
+            plus = load_part(move(bias, c), some)
+        if channel_step == 1:
+            for i in range(run):
+                value = at_least(add(load(move(source, i * block + c)), plus), lowest)
+                out = move(target, i * pixel_step + c)
+                if some == size:
+                    store(out, value)
+                else:
+                    store_part(out, value, some)
+            continue
+        for i in range(0, run, size):
+            here = min(i, max(0, run - size))  # the last square overlaps the one before
+            square, out = move(source, here * block + c), move(target, c * channel_step + here)
+            if run >= size:
+                transpose(square, block, size, out, channel_step, some, plus, lowest)
+                continue
+            transpose(square, block, size, spare, size, size, plus, lowest)
+            for j in range(some):
+                store_part(move(out, j * channel_step), load(move(spare, j * size)), run)
