@@ -69,9 +69,8 @@ def forward(problem, algorithm, x, weight, bias, y) -> None:
     if algorithm == "winograd":
         winograd.correlate(problem, "forward", x, weight, bias, y, _threads_for(problem))
         return
-    ocg = problem.oc // problem.g
-    steps = _steps(weight)
-    roles = (ocg * steps[0], *steps)  # group, result channel, source channel, row, column
+    out, channel, row, col = _steps(weight)
+    roles = (problem.oc // problem.g * out, out, channel, row, col)
     _correlate(geometry.forward, problem, algorithm, x, weight, roles, bias, y)
 
 
@@ -80,9 +79,10 @@ def backward_data(problem, algorithm, dy, weight, dx) -> None:
     if algorithm == "winograd":
         winograd.correlate(problem, "backward_data", dy, weight, None, dx, _threads_for(problem))
         return
-    ocg = problem.oc // problem.g
-    out, channel, row, column = _steps(weight)
-    roles = (ocg * out, channel, out, row, column)
+    out, channel, row, col = _steps(weight)
+    roles = (problem.oc // problem.g * out, channel, out, row, col)
+    if geometry.is_depthwise(problem):
+        roles = (0, out, channel, row, col)
     _correlate(geometry.backward_data, problem, algorithm, dy, weight, roles, None, dx)
 
 
@@ -93,7 +93,7 @@ def backward_weight(problem, algorithm, dy, x, dweight) -> None:
         return
     compute = _compute_dtype(problem)
     workers = _threads_for(problem)
-    t = geometry.cached(geometry.forward, problem, compute, _pitches(x), 1)
+    t = geometry.cached(geometry.backward_weight, problem, compute, _pitches(x), 1)
     units = problem.n * t.strips
     slices = max(1, min(_SLICES // (t.groups * t.blocks), units))
     tap_rows = t.max_taps + MAX_ROWS  # the last tile may hang over
@@ -103,19 +103,19 @@ def backward_weight(problem, algorithm, dy, x, dweight) -> None:
     def correlate(first, last):
         correlate_weight(
             first, last, x, dy, partial, slices, t.groups, t.blocks, units, t.strips,
-            t.strip_rows, t.rows, t.span, t.channels, t.outputs, t.dh, t.pad_t, t.pad_l,
+            t.strip_rows, t.rows, t.span, t.channels, t.depth, t.outputs, t.dh, t.pad_t, t.pad_l,
             t.in_place, t.width, t.channel_pitch, t.row_pitch, t.col_pitch, t.vecs, t.phases,
             t.taps, t.pixels, tap_rows, patch_pixels,
             threads.scratch("strip", t.strip_size, compute),
             threads.scratch("gradient", (t.max_pixels + _MARGIN) * t.block, compute),
-            threads.scratch("patch", patch_pixels * t.max_taps, compute),
+            threads.scratch("patch", patch_pixels * t.max_taps * t.patch_width, compute),
             threads.scratch("rows", 2 * tap_rows + patch_pixels + CHUNK, np.int64))
 
     threads.run(slices * t.groups * t.blocks, correlate, workers)
 
     def finish(first, last):
-        finish_weight(first, last, partial, dweight, slices, t.groups, t.blocks, t.block,
-                      t.outputs, t.channels, tap_rows)
+        finish_weight(first, last, partial, dweight, slices, *t.output_blocks, t.block, t.depth,
+                      tap_rows)
 
     threads.run(t.groups * t.blocks, finish, workers if partial.size > 1 << 18 else 1)
 
@@ -136,8 +136,8 @@ def _correlate(direction, problem, algorithm, source, weight, roles, bias, resul
     packed = threads.scratch("packed", t.packed_size, compute)
 
     def pack(first, last):
-        pack_weights(first, last, weight, *roles, packed, t.blocks, t.block, t.outputs,
-                     t.channels, t.phases, t.windows)
+        pack_weights(first, last, weight, *roles, packed, *t.output_blocks, t.block, t.depth,
+                     t.phases, t.windows)
 
     threads.run(t.groups * t.blocks, pack, workers if t.packed_size > 1 << 18 else 1)
 
@@ -150,13 +150,13 @@ def _correlate(direction, problem, algorithm, source, weight, roles, bias, resul
     def correlate(first, last):
         correlate_strips(
             first, last, source, packed, bias, has_bias, relu, result, t.groups, t.strips, parts,
-            t.strip_rows, t.rows, t.span, t.channels, t.outputs, t.dh, t.sy, t.sx, t.pad_t,
+            t.strip_rows, t.rows, t.span, t.channels, t.depth, t.outputs, t.dh, t.sy, t.sx, t.pad_t,
             t.pad_l, t.in_place, t.width, t.channel_pitch, t.row_pitch, t.col_pitch, t.vecs,
             t.blocks, t.phases, t.taps, t.pixels, patch_pixels,
             threads.scratch("strip", t.strip_size, compute),
             threads.scratch("sums", (t.max_pixels + 2 * _MARGIN) * t.block, compute),
-            threads.scratch("patch", patch_pixels and (patch_pixels + MAX_ROWS) * t.max_taps,
-                            compute),
+            threads.scratch("patch", patch_pixels and (patch_pixels + MAX_ROWS) * t.max_taps
+                            * t.patch_width, compute),
             threads.scratch("rows", t.max_pixels + patch_pixels + 2 * MAX_ROWS + t.max_taps + CHUNK,
                             np.int64))
 
@@ -186,7 +186,7 @@ def _threads_for(problem) -> int:
 
 @kernel(writes="packed")
 def pack_weights(first, last, weight, group_step, out_step, channel_step, row_step, col_step,
-                 packed, blocks, block, outputs, channels, phases, windows):
+                 packed, groups, blocks, outputs, block, channels, phases, windows):
     """packed[phase][group][block][(channel, tap)][output]; one task is one (group, block)."""
     height, width = weight.shape[2:]
     no_gaps = col_step == 1 and row_step == width and channel_step == height * width
@@ -215,12 +215,14 @@ def pack_weights(first, last, weight, group_step, out_step, channel_step, row_st
 
 @kernel(writes="y strip sums patch rows")
 def correlate_strips(first, last, x, packed, bias, has_bias, relu, y, groups, strips, parts,
-                     strip_rows, all_rows, span, channels, outputs, dh, sy, sx, pad_t,
+                     strip_rows, all_rows, span, channels, depth, outputs, dh, sy, sx, pad_t,
                      pad_l, in_place, width, channel_pitch, row_pitch, col_pitch, vecs,
                      blocks, phases, taps, pixels, patch_pixels,
                      strip, sums, patch, rows):
     """One task is one strip of one group of one image, for one part of the output channels."""
-    block = vecs * lanes(at(sums, 0))
+    size = lanes(sums)
+    block = max(1, vecs) * size
+    patch_width = size if vecs == 0 else 1
     weight_steps = multiples(at(rows, len(rows) - CHUNK), block, CHUNK)
     for task in range(first, last):
         part = task % parts
@@ -233,37 +235,46 @@ def correlate_strips(first, last, x, packed, bias, has_bias, relu, y, groups, st
         for p in range(len(phases)):
             cols = phases[p, PHASE_COLS]
             count = (min(phases[p, PHASE_ROWS], row0 + strip_rows) - row0) * cols
-            tap_count = phases[p, PHASE_WINDOW] * channels
+            tap_count = phases[p, PHASE_WINDOW] * depth
             step = patch_pixels if patch_pixels else max(1, count)
             for pixel0 in range(0, count, step):
                 here = min(step, count - pixel0)
-                base, tap_at = source, at(taps, phases[p, PHASE_TAPS])
-                pixel_at = clamped(at(rows, 0), at(pixels, phases[p, PHASE_PIXELS] + pixel0), here)
-                if patch_pixels:
-                    base = gather(at(patch, 0), source, pixel_at, here, tap_at, tap_count)
-                    pixel_at = multiples(pixel_at, tap_count, here + MAX_ROWS)
-                    tap_at = multiples(at(rows, here + MAX_ROWS), 1, tap_count)
-                for b in range(part * blocks // parts, (part + 1) * blocks // parts):
+                first_block = part * blocks // parts
+                base, pixel_at, tap_at = source, at(rows, 0), at(taps, phases[p, PHASE_TAPS])
+                for b in range(first_block, (part + 1) * blocks // parts):
+                    if vecs == 0 or b == first_block:
+                        base, tap_at = source, at(taps, phases[p, PHASE_TAPS])
+                        if vecs == 0:
+                            base = move(source, b * block)
+                        clamped(pixel_at, at(pixels, phases[p, PHASE_PIXELS] + pixel0), here)
+                        if patch_pixels:
+                            base = gather(at(patch, 0), base, pixel_at, here, tap_at, tap_count,
+                                          patch_width)
+                            multiples(pixel_at, tap_count * patch_width, here + MAX_ROWS)
+                            tap_at = multiples(at(rows, here + MAX_ROWS), patch_width, tap_count)
+                    out0 = group * outputs + b * block
                     weights = at(packed, phases[p, PHASE_WEIGHTS]
                                  + (group * blocks + b) * tap_count * block)
                     product(vecs, here, tap_count, base, pixel_at, tap_at, weights, weight_steps,
                             at(sums, 0), False)
-                    write(sums, block, min(block, outputs - b * block), pixel0, here, cols, y,
-                          image, group * outputs + b * block, phases[p, PHASE_Y] + row0 * sy,
+                    write(sums, block, min(block, outputs - b * block, y.shape[1] - out0), pixel0,
+                          here, cols, y, image, out0, phases[p, PHASE_Y] + row0 * sy,
                           phases[p, PHASE_X], sy, sx, bias, has_bias, relu)
 
 
 @kernel(writes="partial strip gradient patch rows")
 def correlate_weight(first, last, x, dy, partial, slices, groups, blocks, units, strips,
-                     strip_rows, all_rows, span, channels, outputs, dh, pad_t, pad_l,
+                     strip_rows, all_rows, span, channels, depth, outputs, dh, pad_t, pad_l,
                      in_place, width, channel_pitch, row_pitch, col_pitch, vecs, phases,
                      taps, pixels, tap_rows, patch_pixels, strip, gradient, patch, rows):
     """One task sums one slice of the strips of all images, for one block of output channels.
 
     Tile rows are (channel, tap) pairs, tile columns output channels, the sum runs over pixels.
     """
-    block = vecs * lanes(at(gradient, 0))
-    cols, tap_count = phases[0, PHASE_COLS], phases[0, PHASE_WINDOW] * channels
+    size = lanes(gradient)
+    block = max(1, vecs) * size
+    patch_width = size if vecs == 0 else 1
+    cols, tap_count = phases[0, PHASE_COLS], phases[0, PHASE_WINDOW] * depth
     gradient_steps = multiples(at(rows, len(rows) - CHUNK), block, CHUNK)
     for task in range(first, last):
         b, group = task % blocks, task // blocks % groups
@@ -277,23 +288,28 @@ def correlate_weight(first, last, x, dy, partial, slices, groups, blocks, units,
                                   (rows_here - 1) * dh + span, width, in_place, strip,
                                   channel_pitch, row_pitch, col_pitch)
             count = rows_here * cols
-            read_gradient(dy, image, group * outputs + b * block, min(block, outputs - b * block),
+            out0 = group * outputs + b * block
+            read_gradient(dy, image, out0, min(block, outputs - b * block, dy.shape[1] - out0),
                           row0, rows_here, cols, gradient, block)
             step = patch_pixels if patch_pixels else count
             for pixel0 in range(0, count, step):
                 here = min(step, count - pixel0)
                 base, pixel_at = source, at(pixels, pixel0)
+                if vecs == 0:
+                    base = move(source, b * block)
                 tap_at = clamped(at(rows, 0), at(taps, 0), tap_count)
                 if patch_pixels:
-                    base = gather(at(patch, 0), source, pixel_at, here, tap_at, tap_count)
-                    tap_at = clamped(tap_at, multiples(at(rows, tap_rows), 1, tap_count), tap_count)
-                    pixel_at = multiples(at(rows, 2 * tap_rows), tap_count, here)
+                    base = gather(at(patch, 0), base, pixel_at, here, tap_at, tap_count,
+                                  patch_width)
+                    tap_at = clamped(tap_at, multiples(at(rows, tap_rows), patch_width, tap_count),
+                                     tap_count)
+                    pixel_at = multiples(at(rows, 2 * tap_rows), tap_count * patch_width, here)
                 product(vecs, tap_count, here, base, tap_at, pixel_at,
                         at(gradient, pixel0 * block), gradient_steps, total, True)
 
 
 @kernel(writes="partial dweight")
-def finish_weight(first, last, partial, dweight, slices, groups, blocks, block, outputs,
+def finish_weight(first, last, partial, dweight, slices, groups, blocks, outputs, block,
                   channels, tap_rows):
     """dweight = the partial sums added in order; one task is one (group, block)."""
     out_step, channel_step, row_step, col_step = element_steps(dweight)
@@ -341,6 +357,7 @@ def source_strip(x, image, channel0, channels, row0, col0, height, width, in_pla
     sn, sc, sh, sw = element_steps(x)
     target = at(strip, 0)
     start = image * sn + channel0 * sc
+    channels = min(channels, x.shape[1] - channel0)
     if in_place:
         return at_as(target, x, start + row0 * sh)
     before = min(max(-col0, 0), width)
@@ -357,14 +374,16 @@ def source_strip(x, image, channel0, channels, row0, col0, height, width, in_pla
                       rows, inside)
         return target
     if inside < width or rows < height:
-        fill(target, height * width * channels)
+        fill(target, height * width * col_pitch)
     for r in range(rows):
-        row, pixels = move(target, ((top + r) * width + before) * channels), at(x, start + r * sh)
+        row, pixels = move(target, ((top + r) * width + before) * col_pitch), at(x, start + r * sh)
         if sc == 1:
-            copy_rows(row, channels, pixels, sw, 1, inside, channels)
+            copy_rows(row, col_pitch, pixels, sw, 1, inside, channels)
+        elif sw == 1:
+            planes_to_pixels(row, col_pitch, pixels, sc, channels, inside)
         else:
             for w in range(inside):
-                copy(move(row, w * channels), move(pixels, w * sw), sc, channels)
+                copy(move(row, w * col_pitch), move(pixels, w * sw), sc, channels)
     return target
 
 
@@ -387,10 +406,13 @@ def read_gradient(dy, image, channel0, channels, row0, row_count, cols, gradient
 
 
 @inline
-def gather(patch, source, pixels, pixel_count, taps, tap_count):
-    """patch[pixel, tap]: the matrix of im2col for some pixels."""
+def gather(patch, source, pixels, pixel_count, taps, tap_count, width):
+    """patch[pixel, tap], the matrix of im2col for some pixels, of numbers or of vectors."""
     for p in range(pixel_count):
-        here, row = move(source, get(pixels, p)), move(patch, p * tap_count)
+        here, row = move(source, get(pixels, p)), move(patch, p * tap_count * width)
         for k in range(tap_count):
-            put(row, k, get(here, get(taps, k)))
+            if width == 1:
+                put(row, k, get(here, get(taps, k)))
+            else:
+                store(move(row, k * width), load(move(here, get(taps, k))))
     return patch

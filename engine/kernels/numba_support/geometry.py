@@ -33,9 +33,12 @@ _TILE_COST = {1: 1.3, 2: 1.03, 3: 1.01, 4: 1.0}  # time per vector in a tile of 
 class Correlation:
     """result[oy + sy*i, ox + sx*j] = sum of weight * source[dh*i + dr, dw*j + dc] over the taps."""
 
-    groups: int
-    channels: int  # of the source, per group
-    outputs: int  # channels of the result, per group
+    depthwise: bool  # every channel is a group; then ``groups`` and the like count otherwise:
+    groups: int  # depthwise: vectors of channels (planar images) or 1 (channels-last)
+    channels: int  # of the source, per group; depthwise: of a strip
+    depth: int  # channels that one sum runs over: as above, but 1 if depthwise
+    outputs: int  # channels of the result, per group; depthwise: of a strip
+    total_outputs: int  # of all groups
     rows: int  # of the result, in the phase that has most
     span: int  # source rows that the taps of one pixel reach over
     dh: int  # source rows from one pixel of a phase to the next
@@ -51,7 +54,7 @@ class Correlation:
     row_pitch: int
     col_pitch: int
     strip_size: int  # numbers in a staged strip
-    vecs: int  # vectors of output channels per tile
+    vecs: int  # vectors of output channels per tile, 0 for ``lane_tile``
     block: int  # output channels per tile
     blocks: int  # tiles per group
     max_pixels: int  # of a phase in one strip
@@ -63,15 +66,32 @@ class Correlation:
     taps: np.ndarray  # offset in the strip of each (channel, tap) pair of each phase
     pixels: np.ndarray  # offset in the strip of each pixel of each phase
 
+    @property
+    def output_blocks(self):
+        """Groups, blocks per group and output channels per group of the packed weights."""
+        if self.depthwise:
+            return 1, self.groups * self.blocks, self.total_outputs
+        return self.groups, self.blocks, self.outputs
 
-def forward(problem, compute, strides, tasks) -> Correlation:
+    @property
+    def patch_width(self) -> int:
+        """Numbers per tap in a patch matrix."""
+        return self.block if self.depthwise else 1
+
+
+def forward(problem, compute, strides, tasks, by_vectors=False) -> Correlation:
     """Tables of y from x.  ``strides`` of x in elements, ``tasks`` wanted per image and group."""
     p = problem
     rows = [(0, p.oh, [(r, r * p.dil_h) for r in range(p.kh)])]
     cols = [(0, p.ow, [(s, s * p.dil_w) for s in range(p.kw)])]
     return _build(p.g, p.ic // p.g, p.oc // p.g, (p.ih, p.iw), rows, cols,
                   (p.stride_h, p.stride_w), (1, 1), (p.pad_t, p.pad_l), p.order, compute,
-                  strides, p.dtype == compute, tasks)
+                  strides, p.dtype == compute, tasks, by_vectors)
+
+
+def backward_weight(problem, compute, strides, tasks) -> Correlation:
+    """Tables of forward; depthwise, a task has one vector of channels whatever the memory order."""
+    return forward(problem, compute, strides, tasks, by_vectors=True)
 
 
 def backward_data(problem, compute, strides, tasks) -> Correlation:
@@ -99,6 +119,10 @@ def _phases(size, pad, kernel, stride, dilation):
             for first, count, taps in phases], -lowest
 
 
+def is_depthwise(problem) -> bool:
+    return problem.g > 1 and problem.g == problem.ic == problem.oc
+
+
 @functools.lru_cache(256)
 def cached(direction, problem, compute, strides, tasks) -> Correlation:
     """``direction`` (a function of this module) applied to the rest, remembered."""
@@ -106,23 +130,35 @@ def cached(direction, problem, compute, strides, tasks) -> Correlation:
 
 
 def _build(groups, channels, outputs, size, rows, cols, step, spread, pad, order, compute,
-           strides, may_read, tasks) -> Correlation:
+           strides, may_read, tasks, by_vectors=False) -> Correlation:
     span_h, span_w = _span(rows), _span(cols)
     most_rows, most_cols = (max(count for _, count, _ in axis) for axis in (rows, cols))
     width = (most_cols - 1) * step[1] + span_w
     full_height = (most_rows - 1) * step[0] + span_h
-    channels_last = order == "nhwc"
-    item = compute.itemsize
-    in_place = (may_read and pad == (0, 0) and full_height <= size[0] and width <= size[1]
-                and (channels_last or channels * size[0] * size[1] * item <= _READ_IN_PLACE_BYTES))
-
-    vecs, block, blocks = _blocking(outputs, lanes_of(compute))
+    pixels_first = order == "nhwc"
+    item, lanes = compute.itemsize, lanes_of(compute)
+    depthwise = groups > 1 and channels == outputs == 1
+    total_outputs = groups * outputs
+    in_place = may_read and pad == (0, 0) and full_height <= size[0] and width <= size[1]
+    if depthwise:
+        in_place = in_place and strides[0] == 1 and groups % lanes == 0
+        vecs, block, depth = 0, lanes, 1
+        if pixels_first and not by_vectors:
+            channels, outputs, blocks, groups = groups, groups, -(-groups // lanes), 1
+        else:
+            channels, outputs, blocks, groups = lanes, lanes, 1, -(-groups // lanes)
+        pixels_first, pixel_pitch = True, blocks * lanes
+    else:
+        in_place = in_place and (pixels_first or channels * size[0] * size[1] * item
+                                 <= _READ_IN_PLACE_BYTES)
+        vecs, block, blocks = _blocking(outputs, lanes)
+        depth = pixel_pitch = channels
     strip_rows = _strip_rows(most_rows, most_cols, step[0], span_h,
-                             0 if in_place else channels * width * item, block * item,
+                             0 if in_place else pixel_pitch * width * item, block * item,
                              -(-tasks // blocks))
     height = (strip_rows - 1) * step[0] + span_h
     pitches, strip_size = (strides, 0) if in_place else _pitches(
-        channels, height, width, channels_last, item)
+        pixel_pitch, height, width, pixels_first, item)
     channel_pitch, row_pitch, col_pitch = pitches
 
     phases, windows, taps, pixels, packed = [], [], [], [], 0
@@ -134,20 +170,21 @@ def _build(groups, channels, outputs, size, rows, cols, step, spread, pad, order
             phases.append((rows_here, cols_here, oy, ox, len(pairs),
                            sum(map(len, taps)), sum(map(len, pixels)), packed, len(windows)))
             windows += pairs
-            each_channel = np.arange(channels) * channel_pitch
+            each_channel = np.arange(depth) * channel_pitch
             taps.append((each_channel[:, None] + offsets).ravel())
             pixels.append((np.arange(min(strip_rows, rows_here))[:, None] * step[0] * row_pitch
                            + np.arange(cols_here) * step[1] * col_pitch).ravel())
-            packed += groups * blocks * channels * len(pairs) * block
+            packed += groups * blocks * depth * len(pairs) * block
     max_taps = max(map(len, taps))
+    tap_bytes = max(1, max_taps) * item * (lanes if depthwise else 1)
     return Correlation(
-        groups=groups, channels=channels, outputs=outputs, rows=most_rows, span=span_h,
-        dh=step[0], sy=spread[0], sx=spread[1],
-        pad_t=pad[0], pad_l=pad[1], in_place=in_place, strip_rows=strip_rows,
+        depthwise=depthwise, groups=groups, channels=channels, depth=depth, outputs=outputs,
+        total_outputs=total_outputs, rows=most_rows, span=span_h, dh=step[0], sy=spread[0],
+        sx=spread[1], pad_t=pad[0], pad_l=pad[1], in_place=in_place, strip_rows=strip_rows,
         strips=-(-most_rows // strip_rows), width=width, channel_pitch=channel_pitch,
         row_pitch=row_pitch, col_pitch=col_pitch, strip_size=strip_size, vecs=vecs, block=block,
         blocks=blocks, max_pixels=max(map(len, pixels)), max_taps=max_taps,
-        patch_pixels=max(2 * MAX_ROWS, _PATCH_BYTES // (item * max(1, max_taps))),
+        patch_pixels=max(2 * MAX_ROWS, _PATCH_BYTES // tap_bytes),
         packed_size=packed, phases=np.array(phases, np.int64),
         windows=np.array(windows, np.int64).reshape(-1, 2),
         taps=np.concatenate(taps), pixels=np.concatenate(pixels))
@@ -175,9 +212,9 @@ def _strip_rows(rows, cols, step, span, row_bytes, pixel_bytes, parts) -> int:
     return -(-rows // strips)
 
 
-def _pitches(channels, height, width, channels_last, item):
+def _pitches(channels, height, width, pixels_first, item):
     """Steps from channel to channel, row to row, column to column in a staged strip; its size."""
-    if channels_last:
+    if pixels_first:
         return (1, width * channels, channels), height * width * channels
     channel = height * width
     if channel * item % 2048 == 0:  # a power of two would put every channel in one cache set

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from .jit import inline
-from .tile import MAX_ROWS, tile
+from .tile import MAX_ROWS, lane_tile, tile
 from .vectors import get, lanes, move, put
 
 CHUNK = 256  # products summed from zero before they join the others
@@ -12,7 +12,7 @@ CHUNK = 256  # products summed from zero before they join the others
 @inline
 def product(vecs, count, length, a, a_rows, a_taps, b, b_taps, c, accumulate):
     """c (count rows, and a few more to fill the last tile) = or += the gathered a times b."""
-    pitch = vecs * lanes(a)
+    pitch = max(1, vecs) * lanes(a)
     for start in range(0, max(1, length), CHUNK):
         here = min(CHUNK, length - start)
         taps, right = move(a_taps, start), move(b, start * pitch)
@@ -26,6 +26,8 @@ def product(vecs, count, length, a, a_rows, a_taps, b, b_taps, c, accumulate):
                 i += tile(3, left, here, a, a_row, taps, right, b_taps, out, pitch, more)
             elif vecs == 2:
                 i += tile(2, left, here, a, a_row, taps, right, b_taps, out, pitch, more)
+            elif vecs == 0:
+                i += lane_tile(left, here, a, a_row, taps, right, b_taps, out, pitch, more)
             else:
                 i += tile(1, left, here, a, a_row, taps, right, b_taps, out, pitch, more)
 

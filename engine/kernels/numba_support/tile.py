@@ -2,10 +2,11 @@
 
     c[i, :] = (or +=)  sum over k of  a[a_rows[i] + a_taps[k]] * b[b_taps[k] : + vecs*lanes]
 
-for ``rows`` rows of ``vecs`` vectors, all of which stay in registers while k runs.  A row may be
+for some rows of some vectors, all of which stay in registers while k runs.  A row may be
 an output pixel and k a filter tap (forward, backward_data), or a row a tap and k a pixel
 (backward_weight): tables make one routine of them, for any stride, dilation and memory order,
-and no patch matrix is ever built.
+and no patch matrix is ever built.  Where every channel is a group of its own ("depthwise"), lanes
+are channels on both sides: ``lane_tile`` multiplies vector by vector.
 """
 
 from __future__ import annotations
@@ -30,8 +31,12 @@ from .vectors import (
 # Rows of a tile that is v vectors wide: rows*v accumulators, v vectors of b and one broadcast must
 # fit the registers, with some to spare.
 ROWS = {1: 14, 2: 12, 3: 8, 4: 6} if REGISTERS == 32 else {1: 10, 2: 6, 3: 4, 4: 2}
+LANE_ROWS = 9
 MAX_ROWS = max(ROWS.values())
 BEST_VECS = 4 if REGISTERS == 32 else 2  # the widest tile that runs at full speed
+
+
+TABLE = types.CPointer(types.int64)
 
 
 @intrinsic(prefer_literal=True)
@@ -39,29 +44,44 @@ def tile(typingctx, vecs, left, length, a, a_rows, a_taps, b, b_taps, c, c_pitch
     """One tile, and how many rows it was high.
 
     ``vecs`` is a constant, ``length`` that of the sum, ``left`` how many rows there are still to
-    do: where that is half a tile or less, the tile is half as high.  Rows past ``left`` are
+    do: where that is half a tile or less, the tile is only half as high.  Rows past ``left`` are
     computed from what ``a_rows`` says and written to ``c`` like any other.
     """
     if not isinstance(vecs, types.IntegerLiteral):
         return None
     width, rows = vecs.literal_value, ROWS[vecs.literal_value]
-    table = types.CPointer(types.int64)
 
     def codegen(context, builder, sig, args):
-        full = builder.icmp_signed(">", args[1], ir.Constant(INDEX, rows // 2))
-        with builder.if_else(full) as (whole, half):
-            with whole:
-                _emit(context, builder, a.dtype, rows, width, *args[2:])
-            with half:
-                _emit(context, builder, a.dtype, rows // 2, width, *args[2:])
-        return builder.select(full, ir.Constant(INDEX, rows), ir.Constant(INDEX, rows // 2))
+        return _emit_tile(context, builder, a.dtype, rows, width, False, *args[1:])
 
-    return types.intp(vecs, types.intp, types.intp, a, table, table, a, table, a, types.intp,
+    return types.intp(vecs, types.intp, types.intp, a, TABLE, TABLE, a, TABLE, a, types.intp,
                       types.boolean), codegen
 
 
-def _emit(context, builder, dtype, rows, vecs, length, a, a_rows, a_taps, b, b_taps, c, c_pitch,
-          accumulate):
+@intrinsic
+def lane_tile(typingctx, left, length, a, a_rows, a_taps, b, b_taps, c, c_pitch, accumulate):
+    """``tile`` one vector wide whose a is not one number for all lanes but a vector as well."""
+    def codegen(context, builder, sig, args):
+        return _emit_tile(context, builder, a.dtype, LANE_ROWS, 1, True, *args)
+
+    return types.intp(types.intp, types.intp, a, TABLE, TABLE, a, TABLE, a, types.intp,
+                      types.boolean), codegen
+
+
+def _emit_tile(context, builder, dtype, rows, vecs, lanewise, left, *operands):
+    """A tile of that height or of half of it, and the height it had."""
+    half_rows = (rows + 1) // 2
+    is_full = builder.icmp_signed(">", left, ir.Constant(INDEX, half_rows))
+    with builder.if_else(is_full) as (full, half):
+        with full:
+            _emit(context, builder, dtype, rows, vecs, lanewise, *operands)
+        with half:
+            _emit(context, builder, dtype, half_rows, vecs, lanewise, *operands)
+    return builder.select(is_full, ir.Constant(INDEX, rows), ir.Constant(INDEX, half_rows))
+
+
+def _emit(context, builder, dtype, rows, vecs, lanewise, length, a, a_rows, a_taps, b, b_taps, c,
+          c_pitch, accumulate):
     """The LLVM code of a tile of that many rows and vectors."""
     lanes = vector_of(dtype).lanes
     element = llvm_element(context, dtype)
@@ -91,8 +111,11 @@ def _emit(context, builder, dtype, rows, vecs, length, a, a_rows, a_taps, b, b_t
     tap = entry(a_taps, k)
     right = [load_vector(builder, vector, ahead(b_at, j * lanes), align) for j in range(vecs)]
     for i in range(rows):
-        scalar = builder.load(element_pointer(builder, element, row_at[i], tap), typ=element)
-        left = broadcast(builder, scalar, lanes)
+        place = element_pointer(builder, element, row_at[i], tap)
+        if lanewise:
+            left = load_vector(builder, vector, place, align)
+        else:
+            left = broadcast(builder, builder.load(place, typ=element), lanes)
         following = fenced(builder, [multiply_add(builder, left, right[j], sums[i][j])
                                      for j in range(vecs)])
         for j in range(vecs):
