@@ -83,7 +83,6 @@ def conv(case, direction, algorithm, at_end):
 
 
 def main(op, direction, algorithm, examples):
-    sys.argv[1:] = []
     cases = conv2d_cases() if op == "conv2d" else pool2d_cases()
     module = kernels.load(op, "numba")
 

@@ -13,8 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from .numba_support import geometry, threads, winograd, winograd_weight
-from .numba_support.copies import copy, copy_rows, element_steps, pixels_to_planes, planes_to_pixels
+from .numba_support import geometry, narrow, pointwise, threads, winograd, winograd_weight
+from .numba_support.copies import copy, element_steps, pixels_to_planes, planes_to_pixels
 from .numba_support.geometry import (
     PHASE_COLS,
     PHASE_PIXELS,
@@ -29,8 +29,9 @@ from .numba_support.geometry import (
 from .numba_support.jit import inline, kernel
 from .numba_support.products import CHUNK, clamped, multiples, product
 from .numba_support.results import write
+from .numba_support.strips import source_strip
 from .numba_support.tile import MAX_ROWS
-from .numba_support.vectors import add, at, at_as, fill, get, lanes, load, move, put, store
+from .numba_support.vectors import add, at, fill, get, lanes, load, move, put, store
 
 ALGORITHMS = ("direct", "im2col", "winograd")
 
@@ -131,6 +132,10 @@ def _correlate(direction, problem, algorithm, source, weight, roles, bias, resul
     """Pack the weights, then every strip of every image: the body of forward and backward_data."""
     compute = _compute_dtype(problem)
     workers = _threads_for(problem)
+    if algorithm == "direct" and pointwise.suits(problem, result):
+        pointwise.correlate(problem, direction is geometry.forward, source, weight, bias, result,
+                            workers)
+        return
     wanted = -(-2 * workers // max(1, problem.n * problem.g)) if workers > 1 else 1
     t = geometry.cached(direction, problem, compute, _pitches(source), wanted)
     packed = threads.scratch("packed", t.packed_size, compute)
@@ -146,6 +151,10 @@ def _correlate(direction, problem, algorithm, source, weight, roles, bias, resul
     relu = problem.activation == "relu" and direction is geometry.forward
     parts = min(t.blocks, -(-wanted // t.strips))  # share out the output channels if need be
     patch_pixels = t.patch_pixels if algorithm == "im2col" else 0
+
+    if t.narrow and algorithm == "direct":
+        narrow.correlate(t, problem.n, source, packed, bias, has_bias, relu, result, workers)
+        return
 
     def correlate(first, last):
         correlate_strips(
@@ -349,43 +358,6 @@ def sum_channels(first, last, dy, dbias, nothing):
 
 
 # ---------------------------------------------------------------- parts of the kernels
-
-@inline
-def source_strip(x, image, channel0, channels, row0, col0, height, width, in_place, strip,
-                 channel_pitch, row_pitch, col_pitch):
-    """Pointer to rows [row0, row0+height) of some channels of x, zeros where x has none."""
-    sn, sc, sh, sw = element_steps(x)
-    target = at(strip, 0)
-    start = image * sn + channel0 * sc
-    channels = min(channels, x.shape[1] - channel0)
-    if in_place:
-        return at_as(target, x, start + row0 * sh)
-    before = min(max(-col0, 0), width)
-    inside = max(0, min(x.shape[3] - col0, width) - before)
-    top = min(max(-row0, 0), height)
-    rows = max(0, min(x.shape[2] - row0, height) - top)
-    start += (top + row0) * sh + (before + col0) * sw
-    if col_pitch == 1:
-        for c in range(channels):
-            plane = move(target, c * channel_pitch)
-            if inside < width or rows < height:
-                fill(plane, height * width)
-            copy_rows(move(plane, top * width + before), width, at(x, start + c * sc), sh, sw,
-                      rows, inside)
-        return target
-    if inside < width or rows < height:
-        fill(target, height * width * col_pitch)
-    for r in range(rows):
-        row, pixels = move(target, ((top + r) * width + before) * col_pitch), at(x, start + r * sh)
-        if sc == 1:
-            copy_rows(row, col_pitch, pixels, sw, 1, inside, channels)
-        elif sw == 1:
-            planes_to_pixels(row, col_pitch, pixels, sc, channels, inside)
-        else:
-            for w in range(inside):
-                copy(move(row, w * col_pitch), move(pixels, w * sw), sc, channels)
-    return target
-
 
 @inline
 def read_gradient(dy, image, channel0, channels, row0, row_count, cols, gradient, block):

@@ -19,6 +19,7 @@ from .vectors import lanes_of
 _STRIP_BYTES = 384 << 10  # a strip and its sums together stay well inside a 1 MiB L2
 _PATCH_BYTES = 192 << 10
 _READ_IN_PLACE_BYTES = 512 << 10  # a bigger NCHW image is staged: the prefetcher likes sweeps
+_NARROW = 6  # output channels, or fewer, that leave too many lanes of a vector unused
 _TILE_COST = {1: 1.3, 2: 1.03, 3: 1.01, 4: 1.0}  # time per vector in a tile of that width
 
 
@@ -54,6 +55,7 @@ class Correlation:
     row_pitch: int
     col_pitch: int
     strip_size: int  # numbers in a staged strip
+    narrow: bool  # few output channels, for ``narrow.correlate``
     vecs: int  # vectors of output channels per tile, 0 for ``lane_tile``
     block: int  # output channels per tile
     blocks: int  # tiles per group
@@ -139,7 +141,10 @@ def _build(groups, channels, outputs, size, rows, cols, step, spread, pad, order
     item, lanes = compute.itemsize, lanes_of(compute)
     depthwise = groups > 1 and channels == outputs == 1
     total_outputs = groups * outputs
-    in_place = may_read and pad == (0, 0) and full_height <= size[0] and width <= size[1]
+    narrow = not by_vectors and not depthwise and outputs <= _NARROW and step == (1, 1)
+    in_place = (may_read and pad == (0, 0) and full_height <= size[0] and width <= size[1]
+                and not narrow)
+    pixels_first = pixels_first and not narrow
     if depthwise:
         in_place = in_place and strides[0] == 1 and groups % lanes == 0
         vecs, block, depth = 0, lanes, 1
@@ -182,8 +187,8 @@ def _build(groups, channels, outputs, size, rows, cols, step, spread, pad, order
         total_outputs=total_outputs, rows=most_rows, span=span_h, dh=step[0], sy=spread[0],
         sx=spread[1], pad_t=pad[0], pad_l=pad[1], in_place=in_place, strip_rows=strip_rows,
         strips=-(-most_rows // strip_rows), width=width, channel_pitch=channel_pitch,
-        row_pitch=row_pitch, col_pitch=col_pitch, strip_size=strip_size, vecs=vecs, block=block,
-        blocks=blocks, max_pixels=max(map(len, pixels)), max_taps=max_taps,
+        row_pitch=row_pitch, col_pitch=col_pitch, strip_size=strip_size, narrow=narrow,
+        vecs=vecs, block=block, blocks=blocks, max_pixels=max(map(len, pixels)), max_taps=max_taps,
         patch_pixels=max(2 * MAX_ROWS, _PATCH_BYTES // tap_bytes),
         packed_size=packed, phases=np.array(phases, np.int64),
         windows=np.array(windows, np.int64).reshape(-1, 2),

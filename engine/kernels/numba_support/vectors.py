@@ -276,6 +276,20 @@ def load_as(typingctx, like, pointer):
 
 
 @intrinsic
+def load_even(typingctx, pointer):
+    """Every other number of two vectors, from the first on."""
+    result = vector_of(pointer.dtype)
+
+    def codegen(context, builder, sig, args):
+        halves = [_load(context, builder, pointer.dtype, place, result.lanes) for place in
+                  (args[0], element_pointer(builder, llvm_element(context, pointer.dtype), args[0],
+                                            ir.Constant(INDEX, result.lanes)))]
+        return _shuffle(builder, *halves, list(range(0, 2 * result.lanes, 2)))
+
+    return result(pointer), codegen
+
+
+@intrinsic
 def load_strided(typingctx, pointer, step, count):
     """``count`` >= 1 numbers ``step`` apart; lanes beyond repeat the last."""
     result = vector_of(pointer.dtype)
