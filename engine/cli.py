@@ -145,6 +145,17 @@ def info():
     engine.show_config()
 
 
+@cli.command()
+def warmup():
+    """Compile all Numba kernels ahead, so that no first call has to wait."""
+    start = time.perf_counter()
+    from engine._warmup import warm_up
+
+    for what in warm_up():
+        click.echo(what)
+    click.echo(f"all Numba kernels are in the cache after {time.perf_counter() - start:.1f} s")
+
+
 @contextmanager
 def _stopped_by_ctrl_c(network):
     """While the ``with`` block runs, Ctrl-C ends `fit` after the batch, and is noted in the list.

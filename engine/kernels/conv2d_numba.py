@@ -26,6 +26,7 @@ from .numba_support.geometry import (
     PHASE_X,
     PHASE_Y,
 )
+from .numba_support.halves import widened
 from .numba_support.jit import inline, kernel
 from .numba_support.products import CHUNK, clamped, multiples, product
 from .numba_support.results import write
@@ -42,8 +43,6 @@ _PARALLEL_MACS = 1 << 19  # less work than this is done before a second thread h
 
 def refusal(problem, direction, algorithm) -> str | None:
     """Why this backend cannot run the problem, or None."""
-    if problem.dtype.kind not in "iuf" or problem.dtype.itemsize == 2 and problem.dtype.kind == "f":
-        return f"numba has no arithmetic on {problem.dtype.name}"
     if algorithm == "winograd":
         return winograd.refusal(problem, direction)
     return None
@@ -65,6 +64,7 @@ def order(problem, direction) -> tuple[str, ...]:
 
 # ---------------------------------------------------------------- the four entry points
 
+@widened("y")
 def forward(problem, algorithm, x, weight, bias, y) -> None:
     """y = correlation of x with weight, plus bias, then the activation."""
     if algorithm == "winograd":
@@ -75,6 +75,7 @@ def forward(problem, algorithm, x, weight, bias, y) -> None:
     _correlate(geometry.forward, problem, algorithm, x, weight, roles, bias, y)
 
 
+@widened("dx")
 def backward_data(problem, algorithm, dy, weight, dx) -> None:
     """dx = the adjoint of forward in x, applied to dy."""
     if algorithm == "winograd":
@@ -87,6 +88,7 @@ def backward_data(problem, algorithm, dy, weight, dx) -> None:
     _correlate(geometry.backward_data, problem, algorithm, dy, weight, roles, None, dx)
 
 
+@widened("dweight")
 def backward_weight(problem, algorithm, dy, x, dweight) -> None:
     """dweight = the adjoint of forward in the weights, applied to dy; x is what forward saw."""
     if algorithm == "winograd":
@@ -121,6 +123,7 @@ def backward_weight(problem, algorithm, dy, x, dweight) -> None:
     threads.run(t.groups * t.blocks, finish, workers if partial.size > 1 << 18 else 1)
 
 
+@widened("dbias")
 def backward_bias(problem, dy, dbias) -> None:
     """dbias = dy summed over images and pixels."""
     wide = np.float64(0) if problem.dtype.kind == "f" else np.int64(0)

@@ -20,6 +20,7 @@ import numpy as np
 
 from .numba_support import threads
 from .numba_support.copies import copy, element_steps, pixels_to_planes, planes_to_pixels
+from .numba_support.halves import widened
 from .numba_support.jit import inline, kernel
 from .numba_support.vectors import (
     absolute,
@@ -56,13 +57,12 @@ _NO_INDICES = np.empty((0, 0, 0, 0), np.int64)
 
 def refusal(problem, direction) -> str | None:
     """Why this backend cannot run the problem, or None."""
-    if problem.dtype.kind not in "iuf" or problem.dtype.itemsize == 2 and problem.dtype.kind == "f":
-        return f"numba has no arithmetic on {problem.dtype.name}"
     if problem.ih * problem.iw >= 1 << 31:
         return "positions within a plane are kept in 32 bits"
     return None
 
 
+@widened("y")
 def forward(problem, x, y, indices) -> None:
     """y = the pooled x; for max and min also the position of each winner in its plane."""
     t = _tables(problem)
@@ -80,6 +80,7 @@ def forward(problem, x, y, indices) -> None:
     threads.run(problem.n * t.strips * t.blocks, work, _threads_for(problem))
 
 
+@widened("dx")
 def backward(problem, dy, x, indices, dx) -> None:
     """dx = the adjoint of forward at x, applied to dy."""
     t = _tables(problem)

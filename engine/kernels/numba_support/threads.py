@@ -14,17 +14,16 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 
+from engine import _config, _memory
+
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
 _pool_size = 0
 _local = threading.local()
-_ALIGN = 64
 
 
 def num_threads() -> int:
     """Threads one call may use, its caller included."""
-    from engine import _config
-
     return _config.num_threads()
 
 
@@ -86,18 +85,18 @@ if hasattr(os, "register_at_fork"):
 
 
 def scratch(name: str, size: int, dtype) -> np.ndarray:
-    """This thread's 1-D buffer of that name, at least ``size`` long, contents undefined."""
+    """This thread's 1-D buffer of that name, at least ``size`` long, contents undefined.
+
+    Raises
+    ------
+    MemoryError
+        If that is more than ENGINE_WORKSPACE_LIMIT allows.
+    """
     kept = _local.__dict__.setdefault("buffers", {})
     key = (name, dtype)
     buffer = kept.get(key)
     if buffer is None or buffer.size < size:
-        kept[key] = buffer = aligned(size, dtype)
+        dtype = np.dtype(dtype)
+        kept[key] = None  # so that it can be used again
+        kept[key] = buffer = _memory.workspace(size * dtype.itemsize).view(dtype)
     return buffer
-
-
-def aligned(size: int, dtype) -> np.ndarray:
-    """A new 1-D array that starts on a cache line."""
-    dtype = np.dtype(dtype)
-    raw = np.empty(size * dtype.itemsize + _ALIGN, np.uint8)
-    start = -raw.ctypes.data % _ALIGN
-    return raw[start:start + size * dtype.itemsize].view(dtype)

@@ -1,0 +1,193 @@
+"""What is peculiar to Numba: machine code and its cache on disk, bounds of memory, threads."""
+
+import os
+import re
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import pytest
+from test_concurrency import in_child, needs_fork, work
+
+import engine
+
+numba = pytest.importorskip("numba")
+
+from engine.kernels.numba_support import jit, threads, tile, vectors  # noqa: E402
+from engine.kernels.numba_support.vectors import at  # noqa: E402
+
+HERE = Path(__file__).parent
+FLOATS = ("float32", "float64")
+
+
+# ---- machine code ------------------------------------------------------------------------------
+
+def assembly(vecs, dtype):
+    """Of a function that runs one register tile of that width."""
+    narrow = tile.tile
+
+    def run(left, length, a, rows, c):
+        if vecs == 4:
+            return narrow(4, left, length, at(a, 0), at(rows, 0), at(rows, 0), at(a, 0),
+                          at(rows, 0), at(c, 0), 64, False)
+        if vecs == 2:
+            return narrow(2, left, length, at(a, 0), at(rows, 0), at(rows, 0), at(a, 0),
+                          at(rows, 0), at(c, 0), 64, False)
+        return narrow(1, left, length, at(a, 0), at(rows, 0), at(rows, 0), at(a, 0),
+                      at(rows, 0), at(c, 0), 64, False)
+
+    numbers = numba.types.Array(numba.from_dtype(np.dtype(dtype)), 1, "C")
+    index = numba.types.Array(numba.types.int64, 1, "C")
+    function = numba.njit(**jit._OPTIONS)(run)
+    function.compile((numba.types.intp, numba.types.intp, numbers, index, numbers))
+    return function.inspect_asm()[function.signatures[0]]
+
+
+def loops(text):
+    """The instructions of every innermost loop: from a label to the jump back to it."""
+    found, lines = [], [line.strip() for line in text.splitlines()]
+    labels = {line[:-1]: i for i, line in enumerate(lines) if re.fullmatch(r"\.L\w+:", line)}
+    for i, line in enumerate(lines):
+        jump = re.match(r"j\w+\s+(\.L\w+)$", line)
+        if jump and labels.get(jump[1], i) < i:
+            body = lines[labels[jump[1]]:i]
+            if not any(re.match(r"j\w+\s", each) for each in body[:-1]):
+                found.append(body)
+    return found
+
+
+@pytest.mark.skipif(not vectors._X86 or not vectors.HAS_FMA, reason="reads x86 assembly with FMA")
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize("vecs", [v for v in (1, 2, 4) if v <= tile.BEST_VECS])
+def test_tiles_do_not_spill(vecs, dtype):
+    """All multiply-adds of a tile are in one loop, and no vector goes to or comes from the stack."""
+    rows = tile.ROWS[vecs]
+    suffix = {"float32": "ps", "float64": "pd"}[dtype]
+    counts = []
+    for body in loops(assembly(vecs, dtype)):
+        multiply_adds = [line for line in body if re.match(rf"vfn?madd\d+{suffix}\s", line)]
+        if not multiply_adds:
+            continue
+        counts.append(len(multiply_adds))
+        stack = [line for line in body if re.search(r"\(%r[sb]p", line)
+                 and re.search(r"%[xyz]mm", line)]
+        assert not stack, stack
+    assert {rows * vecs, rows // 2 * vecs} <= set(counts), counts
+
+
+# ---- memory ------------------------------------------------------------------------------------
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="protects pages as Linux does")
+@pytest.mark.parametrize(("op", "direction", "algorithm"), [
+    *(("conv2d", direction, algorithm) for algorithm in ("direct", "im2col", "winograd")
+      for direction in ("forward", "backward_data", "backward_weight")),
+    ("pool2d", "forward", "-"), ("pool2d", "backward", "-")])
+def test_nothing_is_touched_outside_of_arrays(op, direction, algorithm):
+    done = subprocess.run([sys.executable, HERE / "guarded.py", op, direction, algorithm, "25"],
+                          capture_output=True, text=True, cwd=HERE)
+    assert done.returncode == 0, (done.stdout.splitlines()[-1:], done.stderr[-2000:])
+    assert done.stdout.endswith("all inside\n")
+
+
+# ---- the cache ---------------------------------------------------------------------------------
+
+SMALL = ("import numpy as np, engine\n"
+         "y = engine.conv2d(np.ones((1, 2, 5, 5)), np.ones((16, 2, 2, 2)), backend='numba',\n"
+         "                  algorithm='direct')\n"
+         "assert (y == 8).all()\n")
+
+
+def run(code, **environment):
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
+                          env={**os.environ, **environment})
+    assert done.returncode == 0, done.stderr
+    return done
+
+
+def test_second_process_loads_what_the_first_compiled(tmp_path):
+    run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))
+    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")}
+    assert files
+    run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))
+    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")} == files
+    damaged = next(iter(files))
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))
+
+
+def test_no_cache_folder(tmp_path):
+    """A cache that cannot be written costs time only, and a line says what takes it."""
+    (tmp_path / "file").write_text("in the way")
+    done = run("from engine.kernels.numba_support import jit\njit._PATIENCE = 0.01\n" + SMALL,
+               NUMBA_CACHE_DIR=str(tmp_path / "file" / "cache"))
+    assert "engine: compiling" in done.stderr
+
+
+def test_cached_code_is_that_of_the_sources_in_memory(tmp_path, monkeypatch):
+    """If a file has changed since its import, the key of the code compiled is still the old one."""
+    source = tmp_path / "changing.py"
+    source.write_text("def run(a):\n    return a + 1\n")
+    jit._digest.cache_clear()
+    before = jit._digest(str(source))
+    source.write_text("def run(a):\n    return a + 2\n")
+    assert jit._digest(str(source)) == before
+    jit._digest.cache_clear()
+    assert jit._digest(str(source)) != before
+    jit._digest.cache_clear()
+
+
+# ---- threads -----------------------------------------------------------------------------------
+
+def test_four_python_threads():
+    """1,000 mixed calls each, and every result is what it is alone."""
+    alone = [work(seed, "numba") for seed in range(8)]
+    seeds = [seed % 8 for seed in range(4 * 1000 // 4)]  # each `work` is four calls
+    with ThreadPoolExecutor(4) as pool:
+        together = pool.map(lambda seed: work(seed, "numba") == alone[seed], seeds)
+        assert all(together)
+
+
+@needs_fork
+def test_fork_after_use():
+    before = work(3, "numba")
+    assert in_child(lambda: work(3, "numba") == before) == 0
+
+
+@pytest.mark.parametrize("layer", ["workqueue", "omp", "tbb"])
+def test_threading_layers_of_numba_play_no_part(layer):
+    """Engine has threads of its own: whichever layer Numba would use, it is not even started."""
+    run("from concurrent.futures import ThreadPoolExecutor\n"
+        "import numpy as np, engine\n"
+        "rng = np.random.default_rng(0)\n"
+        "x = rng.standard_normal((4, 8, 30, 30)); w = rng.standard_normal((16, 8, 3, 3))\n"
+        "call = lambda _: engine.conv2d(x, w, backend='numba').tobytes()\n"
+        "with ThreadPoolExecutor(4) as pool:\n"
+        "    assert len(set(pool.map(call, range(64)))) == 1\n"
+        "import numba\n"
+        "try:\n"
+        "    numba.threading_layer()\n"
+        "except ValueError:\n"
+        "    pass\n"
+        "else:\n"
+        "    raise AssertionError('a threading layer runs')\n", NUMBA_THREADING_LAYER=layer)
+
+
+def test_workspace_limit(monkeypatch):
+    from engine import _config
+    monkeypatch.setattr(_config, "workspace_limit", 1000)
+    monkeypatch.setattr(threads, "_local", type(threads._local)())
+    x, weight = np.ones((1, 8, 40, 40)), np.ones((8, 8, 3, 3))
+    with pytest.raises(MemoryError):
+        engine.conv2d(x, weight, backend="numba")
+
+
+def test_numba_waits_until_it_is_needed():
+    """Where C runs, Numba is not imported: neither by a call nor by asking what would run."""
+    if engine._library.lib is None:
+        pytest.skip("the C library is not built")
+    run("import sys, numpy as np, engine\n"
+        "engine.conv2d(np.ones((1, 2, 5, 5)), np.ones((3, 2, 2, 2)))\n"
+        "engine.max_pool2d(np.ones((1, 2, 4, 4)), 2)\n"
+        "assert 'numba' not in sys.modules\n")
