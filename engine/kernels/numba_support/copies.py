@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .jit import inline
+from .squares import transpose
 from .vectors import (
     copy_same,
     floor_of,
@@ -13,7 +14,6 @@ from .vectors import (
     put,
     same_dtype,
     store,
-    transpose,
     zeros,
 )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from .copies import element_steps
 from .jit import inline
+from .squares import transpose
 from .vectors import (
     VECTOR_BYTES,
     add,
@@ -20,7 +21,6 @@ from .vectors import (
     same_dtype,
     store,
     store_part,
-    transpose,
     zeros,
 )
 

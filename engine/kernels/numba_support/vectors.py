@@ -111,6 +111,11 @@ def type_suffix(llvm_type) -> str:
     return {"float": "f32", "double": "f64", "half": "f16"}[str(llvm_type)]
 
 
+def shuffle(builder, a, b, lane):
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lane)), lane)
+    return builder.shuffle_vector(a, b, mask)
+
+
 def convert(builder, value, source, target):
     """Cast a vector between Numba dtypes: integers wrap, floats round."""
     if source == target:
@@ -258,7 +263,7 @@ def load(typingctx, pointer):
     result = vector_of(pointer.dtype)
 
     def codegen(context, builder, sig, args):
-        return _load(context, builder, pointer.dtype, args[0], result.lanes)
+        return load_lanes(context, builder, pointer.dtype, args[0], result.lanes)
 
     return result(pointer), codegen
 
@@ -269,7 +274,7 @@ def load_as(typingctx, like, pointer):
     result = vector_of(like.dtype)
 
     def codegen(context, builder, sig, args):
-        value = _load(context, builder, pointer.dtype, args[1], result.lanes)
+        value = load_lanes(context, builder, pointer.dtype, args[1], result.lanes)
         return convert(builder, value, pointer.dtype, like.dtype)
 
     return result(like, pointer), codegen
@@ -281,10 +286,10 @@ def load_even(typingctx, pointer):
     result = vector_of(pointer.dtype)
 
     def codegen(context, builder, sig, args):
-        halves = [_load(context, builder, pointer.dtype, place, result.lanes) for place in
+        halves = [load_lanes(context, builder, pointer.dtype, place, result.lanes) for place in
                   (args[0], element_pointer(builder, llvm_element(context, pointer.dtype), args[0],
                                             ir.Constant(INDEX, result.lanes)))]
-        return _shuffle(builder, *halves, list(range(0, 2 * result.lanes, 2)))
+        return shuffle(builder, *halves, list(range(0, 2 * result.lanes, 2)))
 
     return result(pointer), codegen
 
@@ -309,7 +314,7 @@ def load_strided(typingctx, pointer, step, count):
     return result(pointer, types.intp, types.intp), codegen
 
 
-def _load(context, builder, dtype, pointer, count):
+def load_lanes(context, builder, dtype, pointer, count):
     return load_vector(builder, ir.VectorType(llvm_element(context, dtype), count), pointer,
                        dtype.bitwidth // 8)
 
@@ -415,7 +420,7 @@ def load_positions(typingctx, like, pointer):
                         vector_of(like.dtype).lanes)
 
     def codegen(context, builder, sig, args):
-        value = _load(context, builder, pointer.dtype, args[1], result.lanes)
+        value = load_lanes(context, builder, pointer.dtype, args[1], result.lanes)
         return convert(builder, value, pointer.dtype, result.dtype)
 
     return result(like, pointer), codegen
@@ -449,7 +454,7 @@ def floor_of(typingctx, like, cut):
 @intrinsic
 def add(typingctx, a, b):
     def codegen(context, builder, sig, args):
-        return _sum(builder, *args)
+        return added(builder, *args)
 
     return a(a, a), codegen
 
@@ -476,16 +481,16 @@ def fma(typingctx, a, b, c):
 def at_least(typingctx, a, floor):
     """max(a, floor) per lane; NaN stays NaN."""
     def codegen(context, builder, sig, args):
-        return builder.select(_below(builder, *args, a.dtype), args[1], args[0])
+        return builder.select(below(builder, *args, a.dtype), args[1], args[0])
 
     return a(a, a), codegen
 
 
-def _sum(builder, a, b):
+def added(builder, a, b):
     return builder.add(a, b) if isinstance(a.type.element, ir.IntType) else builder.fadd(a, b)
 
 
-def _below(builder, a, b, dtype):
+def below(builder, a, b, dtype):
     """Lanes where a < b; false where either is NaN."""
     if isinstance(dtype, types.Float):
         return builder.fcmp_ordered("<", a, b)
@@ -537,7 +542,7 @@ def beats(typingctx, a, b):
         if isinstance(a.dtype, types.Float):
             above = builder.fcmp_unordered(">", *args)
             return builder.and_(above, builder.fcmp_ordered("ord", args[1], args[1]))
-        return _below(builder, args[1], args[0], a.dtype)
+        return below(builder, args[1], args[0], a.dtype)
 
     return VectorType(types.boolean, a.lanes)(a, a), codegen
 
@@ -597,67 +602,3 @@ def flip(typingctx, a, mask):
         return builder.bitcast(flipped, args[0].type)
 
     return a(a, types.intp), codegen
-
-
-# ---------------------------------------------------------------- transposition
-
-@intrinsic
-def transpose(typingctx, source, source_pitch, source_rows, target, target_pitch, target_rows,
-              plus, floor):
-    """Transpose the square of lanes x lanes numbers at ``source`` to ``target``.
-
-    ``plus`` is added to every source row and the sum raised to at least ``floor`` on the way; the
-    dtype of these two vectors is that of the registers, memory is converted from and to.  With
-    fewer than lanes ``source_rows`` the first stands in for those that are missing, and only
-    ``target_rows`` rows are written.
-    """
-    dtype, count = plus.dtype, plus.lanes
-
-    def codegen(context, builder, sig, args):
-        source_at, source_step, reads, target_at, target_step, writes, bias, lowest = args
-        rows = []
-        for i in range(count):
-            place = _row(context, builder, source, source_at, source_step, i, reads)
-            row = _load(context, builder, source.dtype, place, count)
-            row = _sum(builder, convert(builder, row, source.dtype, dtype), bias)
-            rows.append(builder.select(_below(builder, row, lowest, dtype), lowest, row))
-        rows = transposed(builder, rows)
-        for i in reversed(range(count)):  # rows too many go where row 0 is written last
-            place = _row(context, builder, target, target_at, target_step, i, writes)
-            store_vector(builder, convert(builder, rows[i], dtype, target.dtype), place,
-                         target.dtype.bitwidth // 8)
-        return context.get_dummy_value()
-
-    return types.void(source, types.intp, types.intp, target, types.intp, types.intp, plus,
-                      floor), codegen
-
-
-def _row(context, builder, pointer, address, pitch, index, count):
-    """Pointer to row ``index``, or to row 0 where there are not that many."""
-    index = ir.Constant(INDEX, index)
-    start = builder.select(builder.icmp_signed("<", index, count), builder.mul(index, pitch),
-                           ir.Constant(INDEX, 0))
-    return element_pointer(builder, llvm_element(context, pointer.dtype), address, start)
-
-
-def transposed(builder, rows):
-    """The transpose of a square of vectors, in registers."""
-    count = len(rows)
-    distance = count // 2
-    while distance:
-        for i in range(count):
-            if i & distance:
-                continue
-            upper, lower = rows[i], rows[i + distance]
-            lane = range(count)
-            first = [j if not j & distance else count + j - distance for j in lane]
-            second = [j + distance if not j & distance else count + j for j in lane]
-            rows[i] = _shuffle(builder, upper, lower, first)
-            rows[i + distance] = _shuffle(builder, upper, lower, second)
-        distance //= 2
-    return rows
-
-
-def _shuffle(builder, a, b, lane):
-    mask = ir.Constant(ir.VectorType(ir.IntType(32), len(lane)), lane)
-    return builder.shuffle_vector(a, b, mask)
