@@ -83,8 +83,6 @@ def backward_data(problem, algorithm, dy, weight, dx) -> None:
         return
     out, channel, row, col = _steps(weight)
     roles = (problem.oc // problem.g * out, channel, out, row, col)
-    if geometry.is_depthwise(problem):
-        roles = (0, out, channel, row, col)
     _correlate(geometry.backward_data, problem, algorithm, dy, weight, roles, None, dx)
 
 
@@ -142,6 +140,8 @@ def _correlate(direction, problem, algorithm, source, weight, roles, bias, resul
     wanted = -(-2 * workers // max(1, problem.n * problem.g)) if workers > 1 else 1
     t = geometry.cached(direction, problem, compute, _pitches(source), wanted)
     packed = threads.scratch("packed", t.packed_size, compute)
+    if t.depthwise:  # one block is channels of many groups
+        roles = (0, roles[0], *roles[2:])
 
     def pack(first, last):
         pack_weights(first, last, weight, *roles, packed, *t.output_blocks, t.block, t.depth,

@@ -121,10 +121,6 @@ def _phases(size, pad, kernel, stride, dilation):
             for first, count, taps in phases], -lowest
 
 
-def is_depthwise(problem) -> bool:
-    return problem.g > 1 and problem.g == problem.ic == problem.oc
-
-
 @functools.lru_cache(256)
 def cached(direction, problem, compute, strides, tasks) -> Correlation:
     """``direction`` (a function of this module) applied to the rest, remembered."""
@@ -140,8 +136,8 @@ def _build(groups, channels, outputs, size, rows, cols, step, spread, pad, order
     pixels_first = order == "nhwc"
     item, lanes = compute.itemsize, lanes_of(compute)
     depthwise = groups > 1 and channels == outputs == 1
-    total_outputs = groups * outputs
     narrow = not by_vectors and not depthwise and outputs <= _NARROW and step == (1, 1)
+    total_outputs = groups * outputs
     in_place = (may_read and pad == (0, 0) and full_height <= size[0] and width <= size[1]
                 and not narrow)
     pixels_first = pixels_first and not narrow
@@ -154,8 +150,9 @@ def _build(groups, channels, outputs, size, rows, cols, step, spread, pad, order
             channels, outputs, blocks, groups = lanes, lanes, 1, -(-groups // lanes)
         pixels_first, pixel_pitch = True, blocks * lanes
     else:
-        in_place = in_place and (pixels_first or channels * size[0] * size[1] * item
-                                 <= _READ_IN_PLACE_BYTES)
+        # The sums over pixels read rows on end, and would stage them for every block of outputs.
+        most = _READ_IN_PLACE_BYTES * (8 if by_vectors else 1)
+        in_place = in_place and (pixels_first or channels * size[0] * size[1] * item <= most)
         vecs, block, blocks = _blocking(outputs, lanes)
         depth = pixel_pitch = channels
     strip_rows = _strip_rows(most_rows, most_cols, step[0], span_h,

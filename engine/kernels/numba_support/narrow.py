@@ -22,7 +22,7 @@ from .geometry import (
 from .jit import inline, kernel
 from .products import CHUNK, multiples
 from .strips import source_strip
-from .tile import BEST_VECS, MAX_ROWS, tile
+from .tile import BEST_VECS, MAX_ROWS, ROW_VECS, tile, tile_row
 from .vectors import (
     add,
     at,
@@ -46,7 +46,7 @@ from .vectors import (
 def correlate(t, images, source, packed, bias, has_bias, relu, result, workers) -> None:
     """What the Correlation ``t`` says, with its packed weights."""
     compute = packed.dtype
-    most = BEST_VECS * lanes_of(compute)
+    most = ROW_VECS * lanes_of(compute)
     pitch = -(-t.strip_rows * t.width // most) * most
 
     def work(first, last):
@@ -66,7 +66,7 @@ def correlate_narrow(first, last, x, packed, bias, has_bias, relu, y, groups, st
                      all_rows, span, channels, outputs, sy, sx, pad_t, pad_l, width,
                      channel_pitch, row_pitch, block, phases, taps, pitch, strip, sums, rows):
     """One task is one strip of one group of one image."""
-    most = BEST_VECS * lanes(sums)
+    most = (ROW_VECS if outputs == 1 else BEST_VECS) * lanes(sums)
     output_at, weight_at = at(rows, 0), multiples(at(rows, outputs + MAX_ROWS), block, CHUNK)
     for i in range(outputs + MAX_ROWS):  # a tile that hangs over repeats the last
         put(output_at, i, min(i, outputs - 1))
@@ -86,11 +86,16 @@ def correlate_narrow(first, last, x, packed, bias, has_bias, relu, y, groups, st
             weights = at(packed, phases[p, PHASE_WEIGHTS] + group * tap_count * block)
             for pixel in range(0, (here - 1) * row_pitch + cols, most):
                 for tap in range(0, max(1, tap_count), CHUNK):
+                    length = min(CHUNK, tap_count - tap)
+                    right, right_at = move(weights, tap * block), move(tap_at, tap)
                     i = 0
+                    if outputs == 1:
+                        i = 1
+                        tile_row(ROW_VECS, length, right, output_at, weight_at,
+                                 move(source, pixel), right_at, at(sums, pixel), tap > 0)
                     while i < outputs:
-                        i += tile(BEST_VECS, outputs - i, min(CHUNK, tap_count - tap),
-                                  move(weights, tap * block), move(output_at, i), weight_at,
-                                  move(source, pixel), move(tap_at, tap),
+                        i += tile(BEST_VECS, outputs - i, length, right, move(output_at, i),
+                                  weight_at, move(source, pixel), right_at,
                                   at(sums, i * pitch + pixel), pitch, tap > 0)
             write_rows(sums, pitch, row_pitch, here, cols, y, image, group * outputs, outputs,
                        phases[p, PHASE_Y] + row0 * sy, phases[p, PHASE_X], sy, sx, bias, has_bias,

@@ -34,6 +34,7 @@ ROWS = {1: 14, 2: 12, 3: 8, 4: 6} if REGISTERS == 32 else {1: 10, 2: 6, 3: 4, 4:
 LANE_ROWS = 9
 MAX_ROWS = max(ROWS.values())
 BEST_VECS = 4 if REGISTERS == 32 else 2  # the widest tile that runs at full speed
+ROW_VECS = 2 * BEST_VECS  # of a single row: as many sums as cover the latency of a multiply-add
 
 
 TABLE = types.CPointer(types.int64)
@@ -56,6 +57,20 @@ def tile(typingctx, vecs, left, length, a, a_rows, a_taps, b, b_taps, c, c_pitch
 
     return types.intp(vecs, types.intp, types.intp, a, TABLE, TABLE, a, TABLE, a, types.intp,
                       types.boolean), codegen
+
+
+@intrinsic(prefer_literal=True)
+def tile_row(typingctx, vecs, length, a, a_rows, a_taps, b, b_taps, c, accumulate):
+    """A tile of a single row."""
+    if not isinstance(vecs, types.IntegerLiteral):
+        return None
+
+    def codegen(context, builder, sig, args):
+        _emit(context, builder, a.dtype, 1, vecs.literal_value, False, *args[1:-1],
+              ir.Constant(INDEX, 0), args[-1])
+        return context.get_dummy_value()
+
+    return types.void(vecs, types.intp, a, TABLE, TABLE, a, TABLE, a, types.boolean), codegen
 
 
 @intrinsic
