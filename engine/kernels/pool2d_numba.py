@@ -13,20 +13,31 @@ order of dy, so bits do not depend on the number of threads.
 
 from __future__ import annotations
 
-import functools
-from typing import NamedTuple
-
 import numpy as np
 
 from .numba_support import threads
-from .numba_support.copies import copy, element_steps, pixels_to_planes, planes_to_pixels
 from .numba_support.halves import widened
 from .numba_support.jit import inline, kernel
+from .numba_support.pool_strips import clear, decode, direct, inside, read, room, tabulate, write
+from .numba_support.pool_tables import (
+    MEAN,
+    NORM1,
+    NORM2,
+    NORMP,
+    STRIP_DX0,
+    STRIP_DX1,
+    STRIP_OWN,
+    STRIP_OWN_X0,
+    STRIP_X0,
+    STRIP_X1,
+    STRIP_Y0,
+    STRIP_Y1,
+    tables,
+)
 from .numba_support.vectors import (
     absolute,
     add,
     at,
-    at_as,
     beats,
     divide,
     equal,
@@ -34,13 +45,11 @@ from .numba_support.vectors import (
     get,
     is_zero,
     lanes,
-    lanes_of,
     load,
     load_positions,
     move,
     multiply,
     put,
-    same_dtype,
     select,
     sign,
     splat_as,
@@ -50,7 +59,6 @@ from .numba_support.vectors import (
     zeros,
 )
 
-_STRIP_BYTES = 192 << 10
 _PARALLEL_WINDOW_CELLS = 1 << 17  # less work is done before a second thread has woken up
 _NO_INDICES = np.empty((0, 0, 0, 0), np.int64)
 
@@ -65,7 +73,7 @@ def refusal(problem, direction) -> str | None:
 @widened("y")
 def forward(problem, x, y, indices) -> None:
     """y = the pooled x; for max and min also the position of each winner in its plane."""
-    t = _tables(problem)
+    t = tables(problem)
     if problem.kind in ("max", "min"):
         where = _NO_INDICES if indices is None else indices
 
@@ -83,7 +91,7 @@ def forward(problem, x, y, indices) -> None:
 @widened("dx")
 def backward(problem, dy, x, indices, dx) -> None:
     """dx = the adjoint of forward at x, applied to dy."""
-    t = _tables(problem)
+    t = tables(problem)
     if problem.kind in ("max", "min"):
         where = _NO_INDICES if indices is None else indices
         x = dy if x is None else x  # not looked at then
@@ -106,128 +114,6 @@ def _threads_for(problem) -> int:
     p = problem
     cells = p.n * p.c * (p.oh * p.ow * p.kh * p.kw + p.ih * p.iw)
     return threads.num_threads() if cells > _PARALLEL_WINDOW_CELLS else 1
-
-
-# ---------------------------------------------------------------- tables
-
-(STRIP_Y0, STRIP_Y1,  # rows of y whose windows meet the strip
- STRIP_X0, STRIP_X1,  # rows of x those windows see
- STRIP_DX0, STRIP_DX1,  # rows of dx that belong to the strip
- STRIP_OWN, STRIP_OWN_X0,  # the first row of y that begins in the strip, and the first of x then
- ) = range(8)
-
-
-class _Tables(NamedTuple):
-    """Everything about a problem that does not change from call to call."""
-
-    common: tuple  # arguments that all kernels take
-    strips: int
-    blocks: int  # vectors of channels; 1 stands for all channels, of a channels-last image
-    tiled: bool  # every element of x is seen by exactly one window
-    flip_mask: int  # bits that turn a minimum into a maximum
-    norm: int
-    p: float
-    compute: np.dtype
-    sizes: dict  # of the buffers
-
-    def buffers(self, *names):
-        """This thread's scratch."""
-        return [threads.scratch(name, self.sizes[name], np.dtype(np.int64)
-                                if name in ("places", "taps") else self.compute) for name in names]
-
-
-@functools.lru_cache(256)
-def _tables(problem) -> _Tables:
-    p = problem
-    rows, cols = _spans(p)
-    compute = p.acc_dtype
-    size, channels_last = lanes_of(compute), p.order == "nhwc"
-    blocks = 1 if channels_last else -(-p.c // size)
-    row_bytes = p.iw * compute.itemsize * (p.c if channels_last else size)
-    height = max(1, _STRIP_BYTES // row_bytes)
-    strips = _strips(rows, p.dil_h, p.ih, -(-p.ih // -(-p.ih // height)))
-    y_rows, x_rows, dx_rows = (int((strips[:, b] - strips[:, a]).max(initial=1))
-                               for a, b in ((STRIP_Y0, STRIP_Y1), (STRIP_X0, STRIP_X1),
-                                            (STRIP_DX0, STRIP_DX1)))
-    return _Tables(
-        common=(rows, cols, p.dil_h, p.dil_w, strips, blocks),
-        strips=len(strips), blocks=blocks,
-        tiled=_tiles(rows, p.dil_h, p.ih) and _tiles(cols, p.dil_w, p.iw),
-        flip_mask=_flip_mask(p), norm=_norm(p), p=float(p.p),
-        compute=compute,
-        sizes={"x": x_rows * p.iw * size, "dx": dx_rows * p.iw * size,
-               "y": y_rows * p.ow * size, "places": y_rows * p.ow * size, "spare": size,
-               "taps": 4 * int(rows[:, 1].max() * cols[:, 1].max())})
-
-
-def _tiles(spans, dilation, size) -> bool:
-    """Whether the windows of an axis cover it without a gap or an overlap."""
-    first, counts = spans[:, 0], spans[:, 1]
-    return bool((dilation == 1 or counts.max() == 1) and first[0] == 0
-                and (first[1:] == (first + counts)[:-1]).all() and first[-1] + counts[-1] == size)
-
-
-def _strips(rows, dilation, size, height):
-    """Cut the rows of dx every ``height``, with the rows of y and x each piece has to do with.
-
-    The forward pass does those rows of y whose windows begin in the strip.
-    """
-    first, counts, starts = rows[:, 0], rows[:, 1], rows[:, 3]
-    end = first + np.maximum(counts - 1, 0) * dilation + 1
-    table = []
-    for dx0 in range(0, size, height):
-        dx1 = min(dx0 + height, size)
-        meets = np.flatnonzero((end > dx0) & (starts < dx1))
-        y0, y1 = (meets[0], meets[-1] + 1) if len(meets) else (0, 0)
-        own = y0 + np.count_nonzero(starts[y0:y1] < dx0)
-        table.append((y0, y1, first[y0:y1].min(initial=dx1), end[y0:y1].max(initial=dx0),
-                      dx0, dx1, own, first[own:y1].min(initial=dx1)))
-    return np.array(table, np.int64)
-
-
-def _spans(problem):
-    """The span tables of rows and columns, with the columns: first, count, divisor, start.
-
-    ``start`` is where the window begins, be that padding (then 0) or a hole of the dilation.
-    """
-    p = problem
-    if p.adaptive:
-        return _adaptive_spans(p.ih, p.oh), _adaptive_spans(p.iw, p.ow)
-    return (_regular_spans(p.ih, p.oh, p.kh, p.stride_h, p.pad_t, p.pad_b, p.dil_h,
-                           p.count_include_pad),
-            _regular_spans(p.iw, p.ow, p.kw, p.stride_w, p.pad_l, p.pad_r, p.dil_w,
-                           p.count_include_pad))
-
-
-def _regular_spans(size, out, kernel, stride, before, after, dilation, include_pad):
-    taps = (np.arange(out) * stride - before)[:, None] + np.arange(kernel) * dilation
-    real = (taps >= 0) & (taps < size)
-    counts = real.sum(axis=1)
-    first = np.where(counts > 0, taps[np.arange(out), real.argmax(axis=1)],
-                     taps[:, 0].clip(0, size - 1))
-    divisor = (taps < size + after).sum(axis=1) if include_pad else counts
-    starts = taps[:, 0].clip(0, size - 1)
-    return np.stack([first, counts, divisor, starts], axis=1).astype(np.int64)
-
-
-def _adaptive_spans(size, out):
-    first = np.arange(out) * size // out
-    counts = -(-(np.arange(out) + 1) * size // out) - first
-    return np.stack([first, counts, counts, first], axis=1).astype(np.int64)
-
-
-def _flip_mask(problem) -> int:
-    """Bits to invert so that the minimum is the maximum: the sign of floats, all of integers."""
-    if problem.kind != "min":
-        return 0
-    return -1 << (8 * problem.dtype.itemsize - 1) if problem.dtype.kind == "f" else -1
-
-
-_MEAN, _NORM1, _NORM2, _NORMP = range(4)
-
-
-def _norm(problem) -> int:
-    return _MEAN if problem.kind != "lp" else {1: _NORM1, 2: _NORM2}.get(problem.p, _NORMP)
 
 
 # ---------------------------------------------------------------- max and min
@@ -396,7 +282,7 @@ def sums(first, last, x, y, rows, cols, dil_h, dil_w, strips, blocks, norm, p, x
                     divisor = splat_as(target, rows[i, 2] * cols[j, 2])
                     for c in range(0, some, size):
                         value = window_sum(move(window, c), high * wide, offsets, norm, p, spare)
-                        if norm == _MEAN:
+                        if norm == MEAN:
                             value = divide(value, divisor)
                         store(move(out, c), value)
             write(y, image, channel, some, i0, i1, y_buffer, size)
@@ -419,12 +305,12 @@ def sums_backward(first, last, dy, x, dx, rows, cols, dil_h, dil_w, strips, bloc
         while channel < channels:
             some = channels - channel
             if not (direct(dx, dx_buffer) and direct(dy, y_buffer)
-                    and (norm == _MEAN or direct(x, x_buffer))):
+                    and (norm == MEAN or direct(x, x_buffer))):
                 some = min(some, size)
             elif some > size:
                 some -= some % size
             source, x_row, x_col = at(x_buffer, 0), 0, 0
-            if norm != _MEAN:
+            if norm != MEAN:
                 source, x_row, x_col = read(x, image, channel, some, x0, x1, x_buffer, size)
             gradient, y_row, y_col = read(dy, image, channel, some, i0, i1, y_buffer, size)
             target, dx_row, dx_col = room(dx, image, channel, some, h0, dx_buffer, size)
@@ -446,7 +332,7 @@ def sums_backward(first, last, dy, x, dx, rows, cols, dil_h, dil_w, strips, bloc
                     divisor = splat_as(target, rows[i, 2] * cols[j, 2])
                     for c in range(0, some, size):
                         share = load(move(share_at, c))
-                        if norm == _MEAN:
+                        if norm == MEAN:
                             share = divide(share, divisor)
                             for tap in range((r1 - r0) * wide):
                                 here = move(out, get(offsets, tap) + c)
@@ -469,16 +355,16 @@ def window_sum(window, count, offsets, norm, p, spare):
     total = zeros(window)
     for tap in range(count):
         value = load(move(window, get(offsets, tap)))
-        if norm == _NORM1:
+        if norm == NORM1:
             value = absolute(value)
-        elif norm == _NORM2:
+        elif norm == NORM2:
             value = multiply(value, value)
-        elif norm == _NORMP:
+        elif norm == NORMP:
             value = raised(absolute(value), p, spare)
         total = add(total, value)
-    if norm == _NORM2:
+    if norm == NORM2:
         return square_root(total)
-    if norm == _NORMP:
+    if norm == NORMP:
         return raised(total, 1 / p, spare)
     return total
 
@@ -487,9 +373,9 @@ def window_sum(window, count, offsets, norm, p, spare):
 def slope(value, length, norm, p, spare):
     """The derivative of a norm by one of its values."""
     ratio = divide(value, length)
-    if norm == _NORM1:
+    if norm == NORM1:
         ratio = sign(value)
-    elif norm == _NORMP:
+    elif norm == NORMP:
         ratio = multiply(sign(value), raised(absolute(ratio), p - 1, spare))
     return select(is_zero(length), zeros(spare), ratio)
 
@@ -502,109 +388,3 @@ def raised(value, p, spare):
     for i in range(lanes(spare)):
         put(place, i, get(place, i) ** spare.dtype.type(p))
     return load(place)
-
-
-# ---------------------------------------------------------------- strips
-
-@inline
-def decode(task, strips, blocks, channels, size):
-    """Image, strip, first channel and the channel after the last of a task."""
-    image, strip, block = task // (strips * blocks), task % strips, task // strips % blocks
-    if blocks == 1:
-        return image, strip, 0, channels
-    return image, strip, block * size, min(channels, (block + 1) * size)
-
-
-@inline
-def direct(array, buffer):
-    """Whether whole vectors of channels can be read from and written to the array itself."""
-    return same_dtype(array, buffer) and element_steps(array)[1] == 1
-
-
-@inline
-def in_place(array, some, buffer, size):
-    return direct(array, buffer) and some >= size
-
-
-@inline
-def inside(rows, i, dilation, h0, h1):
-    """The range of taps of one window that fall on rows [h0, h1)."""
-    r0, r1 = 0, rows[i, 1]
-    while r0 < r1 and rows[i, 0] + r0 * dilation < h0:
-        r0 += 1
-    while r0 < r1 and rows[i, 0] + (r1 - 1) * dilation >= h1:
-        r1 -= 1
-    return r0, r1
-
-
-@inline
-def tabulate(offsets, positions, r0, r1, wide, dil_h, dil_w, row_step, col_step, width):
-    """Where the taps of a window are from its first, in memory and as positions in the plane."""
-    tap = 0
-    for r in range(r0, r1):
-        for s in range(wide):
-            put(offsets, tap, r * dil_h * row_step + s * dil_w * col_step)
-            put(positions, tap, r * dil_h * width + s * dil_w)
-            tap += 1
-
-
-@inline
-def room(array, image, channel0, some, row0, buffer, size):
-    """Pointer to the pixels of a row of an array, or the buffer instead; row and column steps."""
-    sn, sc, sh, sw = element_steps(array)
-    pointer = at(buffer, 0)
-    if in_place(array, some, buffer, size):
-        return at_as(pointer, array, image * sn + channel0 * sc + row0 * sh), sh, sw
-    return pointer, array.shape[3] * size, size
-
-
-@inline
-def read(array, image, channel0, some, row0, row1, buffer, size):
-    """``room`` for some rows, filled with what the array holds there."""
-    pointer, row_step, col_step = room(array, image, channel0, some, row0, buffer, size)
-    if not in_place(array, some, buffer, size) and row0 < row1:
-        sn, sc, sh, sw = element_steps(array)
-        width = array.shape[3]
-        flat = sh == width * sw
-        run = (row1 - row0) * width if flat else width
-        for row in range(row0, row0 + 1 if flat else row1):
-            source = at(array, image * sn + channel0 * sc + row * sh)
-            target = move(pointer, (row - row0) * row_step)
-            if sw == 1:
-                planes_to_pixels(target, col_step, source, sc, some, run)
-            else:
-                for w in range(run):
-                    copy(move(target, w * col_step), move(source, w * sw), sc, some)
-    return pointer, row_step, col_step
-
-
-@inline
-def write(array, image, channel0, some, row0, row1, buffer, size):
-    """Rows of an array from the buffer, unless they were written in place."""
-    if in_place(array, some, buffer, size) or row0 >= row1:
-        return
-    sn, sc, sh, sw = element_steps(array)
-    width = array.shape[3]
-    flat = sh == width * sw
-    run = (row1 - row0) * width if flat else width
-    for row in range(row0, row0 + 1 if flat else row1):
-        target = at(array, image * sn + channel0 * sc + row * sh)
-        source = at(buffer, (row - row0) * width * size)
-        if sw == 1 and sc != 1:
-            pixels_to_planes(target, sc, source, size, some, run)
-        else:
-            for w in range(run):
-                pixel, out = move(source, w * size), move(target, w * sw)
-                if sc == 1:
-                    copy(out, pixel, 1, some)
-                else:
-                    for c in range(some):
-                        put(out, c * sc, get(pixel, c))
-
-
-@inline
-def clear(target, row_step, col_step, rows, cols, channels):
-    for r in range(rows):
-        for w in range(cols):
-            for c in range(0, channels, lanes(target)):
-                store(move(target, r * row_step + w * col_step + c), zeros(target))
