@@ -14,6 +14,7 @@ enum {
     CHUNK_BYTES = 27 * 1024,  /* and the weights of so many stay in L1 from tile to tile */
     STRIP_PIXELS = 256,       /* destination pixels of one strip */
     STRIP_BYTES = 512 * 1024, /* staged source of one strip, in L2 */
+    IMAGES_BYTES = 768 * 1024, /* of several images */
     FAR_BYTES = 1 << 20,      /* so many weights are not, from strip to strip */
     STREAM_BYTES = 8 << 20,   /* a destination of so many is no longer in a cache when somebody reads it */
     TASKS_PER_THREAD = 4,
@@ -25,11 +26,12 @@ enum {
 struct blocking {
     int64_t vecs, blocks, width;        /* destination channels in vectors; blocks of them, the widest of `width` */
     int64_t chunk;                      /* products */
-    int64_t rows, cols, strips_h, strips_w, pixels;
+    int64_t rows, cols, strips_h, strips_w, pixels; /* of an image in a strip, which of small planes has several */
+    int64_t images;
     int64_t parts;                      /* into how many tasks the channel blocks of one strip are dealt */
     int staged, channels_last, stream, far_weights;
     int64_t h0, w0;                     /* of a strip's source, relative to its first pixel times the step */
-    int64_t src_rows, src_cols, pitch_c, pitch_h, pitch_w, strip_size;
+    int64_t src_rows, src_cols, pitch_c, pitch_h, pitch_w, pitch_n, strip_size;
 };
 
 struct job {
@@ -107,6 +109,14 @@ static int64_t packed_size(const struct correlation *c, const struct blocking *b
     return c->g * c->sc * taps_of(c) * b->vecs * LANES;
 }
 
+/* Whole planes that are small share a pass over the weights. */
+static int64_t images_together(const struct correlation *c, const struct blocking *b) {
+    if (b->strips_h * b->strips_w > 1) return 1;
+    int64_t most = STRIP_PIXELS / b->pixels;
+    if (b->staged) most = min64(most, IMAGES_BYTES / (int64_t)sizeof(elem) / max64(1, b->strip_size));
+    return max64(1, min64(most, c->n / c->threads));
+}
+
 static struct blocking block_up(int64_t phases, const struct correlation *phase) {
     const struct correlation *c = &phase[0];
     struct blocking b = {.channels_last = c->s_stride[1] == 1 && c->sc > 1};
@@ -129,9 +139,12 @@ static struct blocking block_up(int64_t phases, const struct correlation *phase)
         b.strip_size = c->sc * b.pitch_c;
     }
     b.far_weights = packed_size(c, &b) / c->g * (int64_t)sizeof(elem) >= FAR_BYTES;
+    b.pitch_n = b.staged ? b.strip_size : c->s_stride[0];
+    b.images = images_together(c, &b);
+    b.strip_size *= b.images;
     b.stream = c->n * c->g * c->dc * c->dh * c->dw * phases * (int64_t)sizeof(elem) >= STREAM_BYTES;
 
-    int64_t strips = c->n * c->g * b.strips_h * b.strips_w;
+    int64_t strips = ceil_div(c->n, b.images) * c->g * b.strips_h * b.strips_w;
     int64_t wanted = c->threads > 1 ? TASKS_PER_THREAD * c->threads : 1;
     b.parts = max64(1, min64(b.blocks, ceil_div(wanted, max64(1, strips))));
     return b;
@@ -140,7 +153,7 @@ static struct blocking block_up(int64_t phases, const struct correlation *phase)
 static void carve(struct job *job, struct arena *arena, int packed) {
     const struct correlation *c = &job->phase[0];
     const struct blocking *b = &job->b;
-    int64_t padded = b->pixels + TILE_ROWS_1, patch_rows = PATCH_TILES * TILE_ROWS_1, patch_k = 0, packed_total = 0;
+    int64_t padded = b->images * b->pixels + TILE_ROWS_1, patch_rows = PATCH_TILES * TILE_ROWS_1, patch_k = 0, packed_total = 0;
     job->taps = ARENA_TAKE(arena, struct taps, job->phases);
     for (int64_t f = 0; f < job->phases; f++) {
         struct taps t = {.k = c->sc * taps_of(&job->phase[f])};
@@ -302,14 +315,15 @@ static void multiply_im2col(const struct job *job, const struct taps *taps, stru
 /* ---- strips ---- */
 
 struct strip {
-    int64_t image, group, i0, j0, rows, cols;
+    int64_t image, images, group, i0, j0, rows, cols;
 };
 
 static struct strip find_strip(const struct job *job, int64_t index) {
     const struct correlation *c = &job->phase[0];
     const struct blocking *b = &job->b;
     struct strip s = {.j0 = index % b->strips_w * b->cols, .i0 = index / b->strips_w % b->strips_h * b->rows};
-    s.group = index / b->strips_w / b->strips_h % c->g, s.image = index / b->strips_w / b->strips_h / c->g;
+    s.group = index / b->strips_w / b->strips_h % c->g, s.image = index / b->strips_w / b->strips_h / c->g * b->images;
+    s.images = min64(b->images, c->n - s.image);
     s.rows = min64(b->rows, c->dh - s.i0), s.cols = min64(b->cols, c->dw - s.j0);
     return s;
 }
@@ -327,7 +341,7 @@ static const elem *strip_source(const struct job *job, const struct strip *s, st
                                 .rows = b->src_rows, .cols = b->src_cols, .step_h = 1, .step_w = 1,
                                 .stride_c = c->s_stride[1], .stride_h = c->s_stride[2], .stride_w = c->s_stride[3],
                                 .pitch_c = b->pitch_c, .pitch_h = b->pitch_h, .pitch_w = b->pitch_w};
-        NAME(stage)(&window, source, w->strip);
+        for (int64_t m = 0; m < s->images; m++) NAME(stage)(&window, source + m * c->s_stride[0], w->strip + m * b->pitch_n);
     }
     return w->strip;
 }
@@ -335,8 +349,9 @@ static const elem *strip_source(const struct job *job, const struct strip *s, st
 /* the last tile repeats the last pixel */
 static void place_pixels(const struct job *job, const struct strip *s, int64_t *pixel) {
     int64_t row = job->phase[0].step_h * job->b.pitch_h, col = job->phase[0].step_w * job->b.pitch_w;
-    for (int64_t i = 0; i < s->rows; i++)
-        for (int64_t j = 0; j < s->cols; j++) *pixel++ = i * row + j * col;
+    for (int64_t m = 0; m < s->images; m++)
+        for (int64_t i = 0; i < s->rows; i++)
+            for (int64_t j = 0; j < s->cols; j++) *pixel++ = m * job->b.pitch_n + i * row + j * col;
     for (int64_t i = 0; i < TILE_ROWS_1; i++, pixel++) *pixel = pixel[-1];
 }
 
@@ -375,7 +390,7 @@ static void source_ahead(const struct job *job, int64_t index, int64_t blocks, i
 }
 
 /* While one block of channels is computed the place it goes to comes nearer. */
-static void dest_ahead(const struct job *job, const struct taps *taps, const struct finish *out, struct ahead *ahead) {
+static void dest_ahead(const struct job *job, const struct taps *taps, const struct finish *out, int64_t pixels, struct ahead *ahead) {
     int64_t item = (int64_t)sizeof(elem);
     ahead->base = out->dest;
     ahead->outer = ahead->inner = 0;
@@ -387,16 +402,16 @@ static void dest_ahead(const struct job *job, const struct taps *taps, const str
         ahead->inner = out->rows, ahead->inner_stride = out->d_h, ahead->bytes = out->cols * out->d_w * item;
         if (out->d_h == out->cols * out->d_w) ahead->inner = 1, ahead->bytes *= out->rows;
     }
-    ahead_pace(ahead, tile_calls(job, job->across, taps, out->width / LANES, out->rows * out->acc_cols));
+    ahead_pace(ahead, tile_calls(job, job->across, taps, out->width / LANES, pixels));
 }
 
-/* Where one phase and block of channels of a strip goes. */
+/* Where one phase and block of channels of a strip's first image goes. */
 static struct finish destination(const struct job *job, int64_t f, const struct strip *s, int64_t block, const struct worker *w) {
     const struct correlation *c = &job->phase[f];
     const struct blocking *b = &job->b;
     int64_t first = first_vec(b, block) * LANES, width = first_vec(b, block + 1) * LANES - first, channel = s->group * c->dc + first;
     return (struct finish){
-        .acc = w->acc + f % job->across * (b->pixels + TILE_ROWS_1) * b->width, .bias = job->bias ? job->bias + channel : NULL,
+        .acc = w->acc + f % job->across * (b->images * b->pixels + TILE_ROWS_1) * b->width, .bias = job->bias ? job->bias + channel : NULL,
         .dest = job->dest + c->d_offset + s->image * c->d_stride[0] + channel * c->d_stride[1] + s->i0 * c->d_stride[2] +
                 s->j0 * c->d_stride[3],
         .rows = min64(s->rows, c->dh - s->i0), .cols = min64(s->cols, c->dw - s->j0), .acc_cols = s->cols,
@@ -405,8 +420,25 @@ static struct finish destination(const struct job *job, int64_t f, const struct 
 }
 
 /* Whether tiles go there one by one: they are complete, and their pixels, whatever the rows, are evenly spaced. */
-static int at_once(const struct job *job, const struct taps *taps, const struct finish *out) {
-    return !job->phase[0].im2col && taps->chunk_channels >= job->phase[0].sc && out->d_c == 1 && out->acc_cols == out->cols && (out->rows == 1 || out->d_h == out->cols * out->d_w);
+static int at_once(const struct job *job, const struct strip *s, const struct taps *taps, const struct finish *out) {
+    return s->images == 1 && !job->phase[0].im2col && taps->chunk_channels >= job->phase[0].sc && out->d_c == 1 && out->acc_cols == out->cols && (out->rows == 1 || out->d_h == out->cols * out->d_w);
+}
+
+/* One image of a strip: the phases that share rows, one block of channels. */
+static void finish_image(const struct job *job, int64_t f, const struct strip *s, int64_t block, int64_t image,
+                         const struct worker *w) {
+    int64_t pixels = image * s->rows * s->cols;
+    for (int64_t a = 0; a < job->across; a++) {
+        struct finish out = destination(job, f + a, s, block, w);
+        if (at_once(job, s, &job->taps[f + a], &out)) continue;
+        out.acc += pixels * out.width, out.dest += image * job->phase[f].d_stride[0];
+        if (job->across == 2 && out.d_w == 2 && out.d_c != 1) {
+            struct finish odd = destination(job, f + 1, s, block, w);
+            NAME(finish_pair)(&out, odd.acc + pixels * out.width, odd.cols);
+            return;
+        }
+        NAME(finish)(&out);
+    }
 }
 
 /* The phases f, f + 1, ... that share rows, one block of channels: products, then out. */
@@ -416,26 +448,19 @@ static void phases_of_rows(const struct job *job, int64_t f, const struct strip 
     int64_t vecs = first_vec(b, block + 1) - first_vec(b, block), im2col = job->phase[f].im2col;
     struct finish out = destination(job, f, s, block, w);
     if (out.rows <= 0) return;
-    dest_ahead(job, &job->taps[f], &out, &w->dest_ahead);
+    int64_t pixels = ((s->images - 1) * s->rows + out.rows) * s->cols;
+    dest_ahead(job, &job->taps[f], &out, pixels, &w->dest_ahead);
     for (int64_t a = 0; a < job->across; a++) {
         const struct taps *taps = &job->taps[f + a];
         const elem *packed = taps->packed + taps->k * (s->group * b->vecs + first_vec(b, block)) * LANES;
         out = destination(job, f + a, s, block, w);
         if (im2col)
-            multiply_im2col(job, taps, w, source, packed, vecs, out.rows * s->cols, (elem *)out.acc);
+            multiply_im2col(job, taps, w, source, packed, vecs, pixels, (elem *)out.acc);
         else
-            multiply_direct(job, taps, w, source, packed, vecs, out.rows * s->cols, (elem *)out.acc,
-                            at_once(job, taps, &out) ? &out : NULL);
+            multiply_direct(job, taps, w, source, packed, vecs, pixels, (elem *)out.acc,
+                            at_once(job, s, taps, &out) ? &out : NULL);
     }
-    for (int64_t a = 0; a < job->across; a++) {
-        out = destination(job, f + a, s, block, w);
-        if (job->across == 2 && out.d_w == 2 && out.d_c != 1) {
-            struct finish odd = destination(job, f + 1, s, block, w);
-            NAME(finish_pair)(&out, odd.acc, odd.cols);
-            return;
-        }
-        if (!at_once(job, &job->taps[f + a], &out)) NAME(finish)(&out);
-    }
+    for (int64_t m = 0; m < s->images; m++) finish_image(job, f, s, block, m, w);
 }
 
 static void strip_task(void *context, int64_t task, int64_t worker) {
@@ -449,7 +474,7 @@ static void strip_task(void *context, int64_t task, int64_t worker) {
     const elem *source = strip_source(job, &s, w, index);
     place_pixels(job, &s, w->pixel);
     int64_t begin = part * b->blocks / b->parts, end = (part + 1) * b->blocks / b->parts;
-    source_ahead(job, (task + job->phase[0].threads) / b->parts, end - begin, s.rows * s.cols, w);
+    source_ahead(job, (task + job->phase[0].threads) / b->parts, end - begin, s.images * s.rows * s.cols, w);
     for (int64_t block = begin; block < end; block++)
         for (int64_t f = 0; f < job->phases; f += job->across) phases_of_rows(job, f, &s, block, source, w);
     if (b->stream) vec_stream_end();
@@ -470,5 +495,6 @@ void NAME(correlate)(int64_t phases, int64_t across, const struct correlation *p
         job.taps[f].packed = packed;
         packed += packed_size(&phase[f], &job.b);
     }
-    engine_parallel(phase[0].threads, phase[0].n * phase[0].g * job.b.strips_h * job.b.strips_w * job.b.parts, strip_task, &job);
+    int64_t strips = ceil_div(phase[0].n, job.b.images) * phase[0].g * job.b.strips_h * job.b.strips_w;
+    engine_parallel(phase[0].threads, strips * job.b.parts, strip_task, &job);
 }
