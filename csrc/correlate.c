@@ -1,5 +1,5 @@
-/* A strip of destination pixels is the unit of work: its source is staged with zeros around it, then every block of channels of
-   every phase goes through the register tile, chunk of products by chunk, and out. */
+/* A strip of destination pixels is the unit of work: its source is staged with zeros around it, then every block of channels
+   of every phase goes through the register tile, chunk of products by chunk, and out. */
 #include "correlate.h"
 #include "ahead.h"
 #include "arena.h"
@@ -272,8 +272,8 @@ static void multiply_direct(const struct job *job, const struct taps *taps, stru
     int64_t chunk = taps->chunk_channels, per_channel = taps->k / sc;
     for (int64_t c = 0; c < sc; c += chunk) {
         int64_t k0 = c * per_channel, k = min64(chunk, sc - c) * per_channel;
-        struct ahead weights = {.base = packed + (k0 + k) * width, .outer = job->b.far_weights ? chunk * per_channel : 0, .inner = 1, .outer_stride = width,
-                                .bytes = width * (int64_t)sizeof(elem)};
+        struct ahead weights = {.base = packed + (k0 + k) * width, .outer = job->b.far_weights ? chunk * per_channel : 0,
+                                .inner = 1, .outer_stride = width, .bytes = width * (int64_t)sizeof(elem)};
         ahead_pace(&weights, calls);
         for (int64_t i = 0, p = 0, next; i < calls; i++, p = next) {
             next = pixels * (i + 1) / calls;
@@ -307,7 +307,8 @@ static void multiply_im2col(const struct job *job, const struct taps *taps, stru
                 w->patch_row[r] = r * k;
             }
             for (int64_t r = 0; r < rows; r += height)
-                tile(height, k, job->patch_offset, packed + k0 * width, w->patch, w->patch_row + r, acc + (p0 + r) * width, c > 0);
+                tile(height, k, job->patch_offset, packed + k0 * width, w->patch, w->patch_row + r,
+                     acc + (p0 + r) * width, c > 0);
         }
     }
 }
@@ -341,7 +342,8 @@ static const elem *strip_source(const struct job *job, const struct strip *s, st
                                 .rows = b->src_rows, .cols = b->src_cols, .step_h = 1, .step_w = 1,
                                 .stride_c = c->s_stride[1], .stride_h = c->s_stride[2], .stride_w = c->s_stride[3],
                                 .pitch_c = b->pitch_c, .pitch_h = b->pitch_h, .pitch_w = b->pitch_w};
-        for (int64_t m = 0; m < s->images; m++) NAME(stage)(&window, source + m * c->s_stride[0], w->strip + m * b->pitch_n);
+        for (int64_t m = 0; m < s->images; m++)
+            NAME(stage)(&window, source + m * c->s_stride[0], w->strip + m * b->pitch_n);
     }
     return w->strip;
 }
@@ -390,7 +392,8 @@ static void source_ahead(const struct job *job, int64_t index, int64_t blocks, i
 }
 
 /* While one block of channels is computed the place it goes to comes nearer. */
-static void dest_ahead(const struct job *job, const struct taps *taps, const struct finish *out, int64_t pixels, struct ahead *ahead) {
+static void dest_ahead(const struct job *job, const struct taps *taps, const struct finish *out, int64_t pixels,
+                       struct ahead *ahead) {
     int64_t item = (int64_t)sizeof(elem);
     ahead->base = out->dest;
     ahead->outer = ahead->inner = 0;
@@ -409,9 +412,11 @@ static void dest_ahead(const struct job *job, const struct taps *taps, const str
 static struct finish destination(const struct job *job, int64_t f, const struct strip *s, int64_t block, const struct worker *w) {
     const struct correlation *c = &job->phase[f];
     const struct blocking *b = &job->b;
-    int64_t first = first_vec(b, block) * LANES, width = first_vec(b, block + 1) * LANES - first, channel = s->group * c->dc + first;
+    int64_t first = first_vec(b, block) * LANES, width = first_vec(b, block + 1) * LANES - first;
+    int64_t channel = s->group * c->dc + first;
     return (struct finish){
-        .acc = w->acc + f % job->across * (b->images * b->pixels + TILE_ROWS_1) * b->width, .bias = job->bias ? job->bias + channel : NULL,
+        .acc = w->acc + f % job->across * (b->images * b->pixels + TILE_ROWS_1) * b->width,
+        .bias = job->bias ? job->bias + channel : NULL,
         .dest = job->dest + c->d_offset + s->image * c->d_stride[0] + channel * c->d_stride[1] + s->i0 * c->d_stride[2] +
                 s->j0 * c->d_stride[3],
         .rows = min64(s->rows, c->dh - s->i0), .cols = min64(s->cols, c->dw - s->j0), .acc_cols = s->cols,
@@ -421,7 +426,8 @@ static struct finish destination(const struct job *job, int64_t f, const struct 
 
 /* Whether tiles go there one by one: they are complete, and their pixels, whatever the rows, are evenly spaced. */
 static int at_once(const struct job *job, const struct strip *s, const struct taps *taps, const struct finish *out) {
-    return s->images == 1 && !job->phase[0].im2col && taps->chunk_channels >= job->phase[0].sc && out->d_c == 1 && out->acc_cols == out->cols && (out->rows == 1 || out->d_h == out->cols * out->d_w);
+    if (s->images > 1 || job->phase[0].im2col || taps->chunk_channels < job->phase[0].sc) return 0;
+    return out->d_c == 1 && out->acc_cols == out->cols && (out->rows == 1 || out->d_h == out->cols * out->d_w);
 }
 
 /* One image of a strip: the phases that share rows, one block of channels. */

@@ -91,9 +91,10 @@ static void pack_weights(const struct job *job, const elem *weight) {
             for (int64_t channel = 0; channel < c->sc; channel++)
                 for (int64_t i = 0; i < c->taps_h; i++)
                     for (int64_t j = 0; j < c->taps_w; j++)
-                        for (int64_t r = first; r < first + CHANNELS; r++) /* zero past the last channel */
-                            *to++ = r < c->dc ? weight[group * c->w_group + r * c->w_dc + channel * c->w_sc + i * c->w_h + j * c->w_w]
-                                              : 0;
+                        for (int64_t r = first; r < first + CHANNELS; r++) { /* zero past the last channel */
+                            const elem *from = weight + group * c->w_group + r * c->w_dc + channel * c->w_sc;
+                            *to++ = r < c->dc ? from[i * c->w_h + j * c->w_w] : 0;
+                        }
 }
 
 /* ---- tiles ---- */
