@@ -88,7 +88,15 @@ INLINE void amx_multiply(const int row_tiles, const int col_tiles) {
     if (row_tiles == 2 && col_tiles == 2) AMX_MULTIPLY(3, 5, 7);
 }
 
-/* One step: six products of parts, from small to large, in an order in which only one operand changes from one to the next. */
+/* One step of operands that are bfloat16. */
+INLINE void amx_step_whole(const int row_tiles, const int col_tiles, const void *row, const struct amx_operand *rows,
+                           const void *col, const struct amx_operand *cols) {
+    amx_load_rows(row_tiles, row, rows);
+    amx_load_cols(col_tiles, col, cols);
+    amx_multiply(row_tiles, col_tiles);
+}
+
+/* One step of operands in parts: six products of parts, from small to large, in an order in which only one operand changes from one to the next. */
 INLINE void amx_step(const int row_tiles, const int col_tiles, const void *row, const struct amx_operand *rows, const void *col,
                      const struct amx_operand *cols) {
     const char *r = row, *c = col;
@@ -115,6 +123,14 @@ INLINE void amx_split(vec x, vec_bits part[AMX_PARTS]) {
     vec rest = x - (vec)part[0];
     part[1] = ((vec_bits)rest + half) & upper;
     part[2] = (vec_bits)(rest - (vec)part[1]) & upper; /* nothing is lost but of numbers below 2^-110 */
+}
+
+/* 16 bfloat16 as floats, and back: rounded to nearest, halves to even */
+INLINE vec amx_widen(__m256i half) { return (vec)_mm512_slli_epi32(_mm512_cvtepu16_epi32(half), 16); }
+INLINE __m256i amx_narrow(vec x) {
+    vec_bits odd = ((vec_bits)x >> 16) & 1, nan = (vec_bits)(x != x);
+    vec_bits rounded = ((vec_bits)x + 0x7fff + odd) >> 16;
+    return _mm512_cvtepi32_epi16((__m512i)vec_select_bits(nan, vec_splat_bits(0x7fc0), rounded));
 }
 
 /* the words (low, high) of two vectors of upper halves */

@@ -23,7 +23,7 @@ static struct correlation forward(const engine_conv2d *p) {
         .first_h = -p->pad_t, .first_w = -p->pad_l, .space_h = p->dil_h, .space_w = p->dil_w,
         .w_group = p->oc / p->g * p->weight_stride[0], .w_dc = p->weight_stride[0], .w_sc = p->weight_stride[1],
         .w_h = p->weight_stride[2], .w_w = p->weight_stride[3],
-        .im2col = p->algorithm == ENGINE_IM2COL, .relu = p->relu, .threads = p->threads,
+        .im2col = p->algorithm == ENGINE_IM2COL, .relu = p->relu, .bfloat16 = p->bfloat16, .threads = p->threads,
     };
     memcpy(c.s_stride, p->x_stride, sizeof c.s_stride);
     memcpy(c.d_stride, p->y_stride, sizeof c.d_stride);
@@ -62,7 +62,7 @@ static struct correlation backward_data(const engine_conv2d *p, int64_t phase_h,
         .w_h = -h.every * p->weight_stride[2], .w_w = -w.every * p->weight_stride[3],
         .weight_offset = h.last * p->weight_stride[2] + w.last * p->weight_stride[3],
         .d_offset = phase_h * p->x_stride[2] + phase_w * p->x_stride[3],
-        .im2col = p->algorithm == ENGINE_IM2COL, .threads = p->threads,
+        .im2col = p->algorithm == ENGINE_IM2COL, .bfloat16 = p->bfloat16, .threads = p->threads,
     };
     memcpy(c.s_stride, p->y_stride, sizeof c.s_stride);
     memcpy(c.d_stride, p->x_stride, sizeof c.d_stride);
@@ -236,7 +236,9 @@ void NAME(conv2d_pack_weight)(const engine_conv2d *p, int32_t direction, const v
 int32_t NAME(conv2d_preferred)(const engine_conv2d *p, int32_t direction) {
     struct correlation c = direction == ENGINE_BACKWARD_DATA ? backward_data(p, 0, 0) : forward(p);
     int dense = p->stride_h == 1 && p->stride_w == 1 && p->dil_h == 1 && p->dil_w == 1, weight = direction == ENGINE_BACKWARD_WEIGHT;
+    int tiles = !weight && NAME(amx_wins)(&c);
+    if (p->bfloat16) return tiles ? ENGINE_BF16X6 : ENGINE_DIRECT;
     if (ELEM_IS_FLOATING && dense && p->kh == 3 && p->kw == 3 && NAME(winograd_wins)(&c, weight)) return ENGINE_WINOGRAD;
-    if (!weight && p->kh * p->kw > 1 && NAME(amx_wins)(&c)) return ENGINE_BF16X6;
+    if (tiles && p->kh * p->kw > 1) return ENGINE_BF16X6;
     return ENGINE_DIRECT;
 }

@@ -15,6 +15,7 @@ typedef struct {
     int64_t x_stride[4], weight_stride[4], y_stride[4];
     int32_t type, algorithm, relu, threads; /* threads: how many this call may use, the caller included */
     int32_t packed;                         /* the weight argument is what engine_conv2d_pack_weight() wrote */
+    int32_t bfloat16;                       /* ENGINE_BF16X6 of such x and y: one product is enough; weight and bias as float32 */
 } engine_conv2d;
 
 /* bytes of scratch memory, aligned to 64, that the call below needs under the current level */

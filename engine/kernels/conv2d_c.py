@@ -1,7 +1,8 @@
 """2-D convolution by the C library: fills in its argument block and calls it.
 
-The C kernels know float32, float64 and 32- and 64-bit integers.  Smaller types are widened for
-the call: 16-bit floats to float32, small integers to int32, whose sums wrap to the right bits.
+The C kernels know float32, float64 and 32- and 64-bit integers, and images of bfloat16 where AMX
+has tiles for them.  Other types are widened for the call: 16-bit floats to float32, small integers
+to int32, whose sums wrap to the right bits.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ _NAME = {number: name for name, number in _ALGORITHM.items()}
 _DIRECTION = {"forward": lib.ENGINE_FORWARD, "backward_data": lib.ENGINE_BACKWARD_DATA,
               "backward_weight": lib.ENGINE_BACKWARD_WEIGHT}
 _TYPE = {"float32": lib.ENGINE_F32, "float64": lib.ENGINE_F64,
-         "int32": lib.ENGINE_I32, "int64": lib.ENGINE_I64}
+         "int32": lib.ENGINE_I32, "int64": lib.ENGINE_I64,
+         "bfloat16": lib.ENGINE_F32}  # the type of its sums
 
 
 def refusal(problem, direction, algorithm):
@@ -38,7 +40,7 @@ def _no_bf16x6(problem, direction):
     if _library.get_isa() != "amx":
         return "bf16x6 needs the tiles of AMX"
     if _compute_dtype(problem.dtype) != np.float32:
-        return "bf16x6 is for float32"
+        return "bf16x6 is for float32 and narrower"
     if direction == "backward_weight":
         return "bf16x6 has no gradient of the weight"
     return None
@@ -60,23 +62,24 @@ def order(problem, direction):
 
     That is a property of one image: neither the batch nor the number of threads counts, so that
     neither changes a result.  Winograd and parts of bfloat16 lead in float32 only, where they are
-    as exact as a direct sum.
+    as exact as a direct sum; bfloat16 itself needs no parts.
     """
     if _compute_dtype(problem.dtype) != np.float32:
         return ALGORITHMS
     x, weight, y = (np.broadcast_to(np.float32(0), shape) for shape in
                     (problem.x_shape, problem.weight_shape, problem.y_shape))
     p = _describe(problem, "direct", x, weight, y)
+    p.bfloat16 = problem.dtype.name == "bfloat16"
     first = _NAME[lib.engine_conv2d_preferred(p, _DIRECTION[direction])]
     return (first, *(a for a in ALGORITHMS if a != first))
 
 
 def forward(problem, algorithm, x, weight, bias, y):
-    wide = _compute_dtype(problem.dtype)
-    x, weight, out = x.astype(wide, copy=False), weight.astype(wide, copy=False), _output(y, wide)
+    wide, held = _compute_dtype(problem.dtype), _image_dtype(problem, algorithm)
+    x, weight, out = x.astype(held, copy=False), weight.astype(wide, copy=False), _output(y, held)
     bias = None if bias is None else bias.astype(wide, copy=False)
     relu = problem.activation == "relu"
-    in_c = relu and problem.dtype == wide  # a narrow result must wrap before its sign is asked
+    in_c = relu and problem.dtype == held  # a narrow result must wrap before its sign is asked
     p = _describe(problem, algorithm, x, weight, out, relu=in_c)
     owner, work = scratch(lib.engine_conv2d_workspace(p, lib.ENGINE_FORWARD))
     lib.engine_conv2d_forward(p, address(x), address(weight), address(bias), address(out), work)
@@ -165,9 +168,9 @@ def _placeholder(shape, problem):
 
 
 def backward_data(problem, algorithm, dy, weight, dx):
-    wide = _compute_dtype(problem.dtype)
-    dy, weight = dy.astype(wide, copy=False), weight.astype(wide, copy=False)
-    out = _output(dx, wide)
+    wide, held = _compute_dtype(problem.dtype), _image_dtype(problem, algorithm)
+    dy, weight = dy.astype(held, copy=False), weight.astype(wide, copy=False)
+    out = _output(dx, held)
     p = _describe(problem, algorithm, out, weight, dy)
     owner, work = scratch(lib.engine_conv2d_workspace(p, lib.ENGINE_BACKWARD_DATA))
     lib.engine_conv2d_backward_data(p, address(dy), address(weight), address(out), work)
@@ -194,9 +197,16 @@ def _compute_dtype(dtype):
     return np.dtype(np.float64 if dtype.itemsize == 8 else np.float32)
 
 
-def _output(array, wide):
-    """``array`` itself, or a wide stand-in of its memory order."""
-    return array if array.dtype == wide else np.empty_like(array, dtype=wide)
+def _image_dtype(problem, algorithm):
+    """The dtype in which that kernel reads and writes images."""
+    if algorithm == "bf16x6" and problem.dtype.name == "bfloat16":
+        return problem.dtype
+    return _compute_dtype(problem.dtype)
+
+
+def _output(array, dtype):
+    """``array`` itself, or a stand-in of that dtype and its memory order."""
+    return array if array.dtype == dtype else np.empty_like(array, dtype=dtype)
 
 
 def _deliver(out, array):
@@ -205,17 +215,17 @@ def _deliver(out, array):
 
 
 def _describe(problem, algorithm, x, weight, y, relu=False):
-    item = x.itemsize
     return ffi.new("engine_conv2d *", {
         "n": problem.n, "g": problem.g, "ic": problem.ic, "ih": problem.ih, "iw": problem.iw,
         "oc": problem.oc, "oh": problem.oh, "ow": problem.ow, "kh": problem.kh, "kw": problem.kw,
         "stride_h": problem.stride_h, "stride_w": problem.stride_w,
         "pad_t": problem.pad_t, "pad_l": problem.pad_l,
         "dil_h": problem.dil_h, "dil_w": problem.dil_w,
-        "x_stride": [s // item for s in x.strides],
-        "weight_stride": [s // item for s in weight.strides],
-        "y_stride": [s // item for s in y.strides],
+        "x_stride": [s // x.itemsize for s in x.strides],
+        "weight_stride": [s // weight.itemsize for s in weight.strides],
+        "y_stride": [s // y.itemsize for s in y.strides],
         "type": _TYPE[x.dtype.name], "algorithm": _ALGORITHM[algorithm], "relu": relu,
+        "bfloat16": x.dtype.name == "bfloat16",
         "threads": _threads(problem),
     })
 
