@@ -369,6 +369,11 @@ def accumulator(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.float32) if dtype.itemsize == 2 else dtype
 
 
+def widened(dtype: np.dtype) -> np.dtype:
+    """The dtype itself, float32 for 16-bit floats: that of steps between which none is rounded."""
+    return dtype if dtype.kind in "iu" else accumulator(dtype)
+
+
 def memory_order(array: np.ndarray) -> str:
     """"nhwc" if the channel axis of a kernel's array varies fastest in memory, else "nchw".
 

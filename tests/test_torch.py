@@ -164,3 +164,36 @@ def test_conv_transpose2d(x_shape, weight_shape, geometry):
     actual = engine.conv_transpose2d_backward(dy, x, weight, **geometry)
     for each, other in zip(actual, wanted, strict=True):
         assert_equal(each, other)
+
+
+@pytest.mark.parametrize("rank", (1, 3))
+def test_other_ranks(rank):
+    """Convolutions, transposed ones and pools of lines and volumes, with their gradients."""
+    x, weight = integers(2, 4, *(7, 6, 5)[:rank]), integers(6, 2, *(3, 2, 3)[:rank])
+    for name, given in (("conv", {"stride": 2, "padding": 1, "groups": 2}),
+                        ("conv_transpose", {"stride": 2, "padding": 1, "output_padding": 1})):
+        inputs = [x, weight if name == "conv" else integers(4, 3, *weight.shape[2:])]
+        tensors = [tracked(each) for each in inputs]
+        expected = getattr(F, f"{name}{rank}d")(*tensors, **given)
+        dy = integers(*expected.shape, seed=1)
+        assert_equal(getattr(engine, f"{name}{rank}d")(*inputs, algorithm="im2col", **given),
+                     expected.detach().numpy())
+        grads = getattr(engine, f"{name}{rank}d_backward")(dy, *inputs, algorithm="im2col",
+                                                           **given)
+        for actual, wanted in zip(grads, gradient(expected, dy, *tensors), strict=False):
+            assert_equal(actual, wanted)
+    tensor = tracked(x)
+    expected, places = getattr(F, f"max_pool{rank}d")(tensor, 3, 2, 1, ceil_mode=True,
+                                                      return_indices=True)
+    given = {"stride": 2, "padding": 1, "ceil_mode": True}
+    y, indices = getattr(engine, f"max_pool{rank}d")(x, 3, return_indices=True, **given)
+    assert_equal(y, expected.detach().numpy())
+    assert_equal(indices, places.numpy())
+    dy = integers(*y.shape, seed=1)
+    assert_equal(getattr(engine, f"max_pool{rank}d_backward")(dy, x, 3, **given),
+                 gradient(expected, dy, tensor)[0])
+    for include in (True, False):
+        expected = getattr(F, f"avg_pool{rank}d")(tensor, 3, 2, 1, ceil_mode=True,
+                                                  count_include_pad=include)
+        y = getattr(engine, f"avg_pool{rank}d")(x, 3, count_include_pad=include, **given)
+        assert_close(y, expected.detach().numpy().astype(np.float64), 6.0, 27)

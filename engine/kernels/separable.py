@@ -17,7 +17,7 @@ from functools import lru_cache
 import numpy as np
 
 from engine import _memory
-from engine._problem import Axis, empty, pool_problem
+from engine._problem import Axis, empty, pool_problem, widened
 
 BLOCK_BYTES = 8 << 20
 FEW = 16  # channels, fewer of which are not worth a block of their own
@@ -56,20 +56,17 @@ class Separable:
             indices[...] = _positions(problem, places, winners).reshape(indices.shape)
 
     def backward(self, problem, dy, x, indices, dx):
+        is_extreme = problem.plane.kind in ("max", "min")
+        if is_extreme and indices is None:
+            indices = empty(problem.y_shape, INDEX, problem.order)
+            self.forward(problem, x, empty(problem.y_shape, x.dtype, problem.order), indices)
+        if is_extreme:
+            for image in range(problem.n):
+                one = slice(image, image + 1)
+                _scatter(problem, dy[one], indices[one], dx[one])
+            return
         for here in _blocks(problem):
-            block = None if x is None else x[here]
-            if problem.plane.kind in ("max", "min"):
-                places = self._places(problem, block) if indices is None else indices[here]
-                _scatter(problem, dy[here], places, dx[here])
-            else:
-                self._backward(problem, dy[here], block, dx[here])
-
-    def _places(self, problem, x):
-        """Where the extremes of a block are."""
-        shape = (*x.shape[:2], *problem.y_shape[2:])
-        places = empty(shape, INDEX, problem.order)
-        self._forward(problem, x, empty(shape, x.dtype, problem.order), places)
-        return places
+            self._backward(problem, dy[here], None if x is None else x[here], dx[here])
 
     def _backward(self, problem, dy, x, dx):
         """Means or norms of a block: back along the depth, then in every plane."""
@@ -92,8 +89,7 @@ class Separable:
 def _two_poolings(problem, n, c):
     """That of every plane of n images with c channels, and that along their depth."""
     p, depth = problem.plane, problem.depth
-    is_half = p.dtype.itemsize == 2 and p.dtype.kind not in "iu"
-    work = p.acc_dtype if is_half else p.dtype
+    work = widened(p.dtype)
     images, channels = (n * depth.size, c) if p.order == "nhwc" else (n, c * depth.size)
     columns = p.oh * p.ow
     along = pool_problem(p.kind, n, c, [depth, Axis(columns, columns)], p=p.p, dtype=work,
@@ -157,18 +153,35 @@ def _as(array, dtype):
 
 def _positions(problem, places, winners):
     """From the place of every plane's extreme in it and the winner of every column."""
-    n, c, depth, rows = winners.shape
-    flat = winners.reshape(n, c, depth * rows)
-    in_plane = np.take_along_axis(places.reshape(n, c, -1), flat, axis=2)
-    return flat // rows * (problem.plane.ih * problem.plane.iw) + in_plane
+    rows = winners.shape[3]
+    memory, first, step = _in_memory(winners.shape, problem.depth.size * rows, problem.order)
+    in_plane = memory(places).reshape(-1).take(memory(winners) * step + first)
+    found = memory(winners) // rows
+    found *= problem.plane.ih * problem.plane.iw
+    found += in_plane
+    return np.moveaxis(found, -1, 1) if problem.order == "nhwc" else found
 
 
 def _scatter(problem, dy, places, dx):
     """Every element of dy goes to its place, in the order of dy; those at one place are added."""
-    n, c, *size = dx.shape
-    volume = int(np.prod(size))
-    total = np.zeros((n, c, volume), problem.acc_dtype)
-    first = (np.arange(n * c) * volume).reshape(n, c, 1)
-    np.add.at(total.reshape(-1), (places.reshape(n, c, -1) + first).reshape(-1),
-              dy.reshape(-1).astype(problem.acc_dtype))
-    dx[...] = total.reshape(dx.shape).astype(problem.dtype)
+    memory, first, step = _in_memory(dx.shape, int(np.prod(dx.shape[2:])), problem.order)
+    dy, places, dx = memory(dy), memory(places), memory(dx)
+    work = widened(problem.dtype)
+    direct = dx.flags.c_contiguous and dx.dtype == work
+    total = dx.reshape(-1) if direct else np.empty(dx.size, work)
+    total[:] = 0
+    np.add.at(total, (places * step + first).reshape(-1), dy.reshape(-1).astype(work, copy=False))
+    if not direct:
+        dx[...] = total.reshape(dx.shape).astype(dx.dtype)
+
+
+def _in_memory(shape, size, order):
+    """For arrays (n, c, ...) in that order with `size` elements for each channel: what views them
+    with the axes of their memory, and the numbers (first, step) with which element i of a channel
+    is number first + i * step."""
+    n, c, *others = shape
+    if order == "nhwc":
+        first = np.arange(n).reshape(n, *(1,) * len(others), 1) * (size * c) + np.arange(c)
+        return (lambda array: np.moveaxis(array, 1, -1)), first, c
+    first = np.arange(n * c).reshape(n, c, *(1,) * len(others)) * size
+    return (lambda array: array), first, 1

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine import _memory
+from engine._problem import widened
 
 SLAB_BYTES = 4 << 20
 
@@ -51,7 +52,7 @@ class Slabs:
         return self.planar.ALGORITHMS
 
     def forward(self, problem, algorithm, x, weight, bias, y):
-        p, work = problem.plane, _work_dtype(problem)
+        p, work = problem.plane, widened(problem.dtype)
         weight, bias = _as(weight, work), None if bias is None else _as(bias, work)
         for run in _runs(problem.depth, "forward"):
             if not run.taps:
@@ -65,7 +66,7 @@ class Slabs:
                     self.planar.forward(part, algorithm, slab, filters, bias, result)
 
     def backward_data(self, problem, algorithm, dy, weight, dx):
-        p, work = problem.plane, _work_dtype(problem)
+        p, work = problem.plane, widened(problem.dtype)
         weight = _as(weight, work)
         for run in _runs(problem.depth, "backward_data"):
             if not run.taps:
@@ -79,7 +80,7 @@ class Slabs:
                     self.planar.backward_data(part, algorithm, slab, filters, result)
 
     def backward_weight(self, problem, algorithm, dy, x, dweight):
-        p, work = problem.plane, _work_dtype(problem)
+        p, work = problem.plane, widened(problem.dtype)
         total = dweight if dweight.dtype == work else np.empty(problem.weight_shape, work)
         total[...] = 0
         for run in _runs(problem.depth, "forward"):
@@ -238,14 +239,8 @@ def _as(array, dtype):
     return array.astype(dtype, copy=False)
 
 
-def _work_dtype(problem):
-    """The dtype of the 2-D problems: 16-bit floats become float32."""
-    is_half = problem.dtype.itemsize == 2 and problem.dtype.kind not in "iu"
-    return problem.acc_dtype if is_half else problem.dtype
-
-
 def _slab_problem(problem, direction):
     """The 2-D problem of a slab that every tap meets."""
     p, taps = problem.plane, problem.depth.kernel
     wider = {"oc": p.oc * taps} if direction == "backward_data" else {"ic": p.ic * taps}
-    return replace(p, dtype=_work_dtype(problem), **wider)
+    return replace(p, dtype=widened(problem.dtype), **wider)
