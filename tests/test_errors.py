@@ -264,6 +264,24 @@ TABLE = [
     (call("max_unpool2d", Y, I, 2, out=X), ValueError,
      "max_unpool2d: `out` has shape (2, 8, 6, 5), expected (2, 8, 6, 4)"),
 
+    # ---- lines and volumes
+    (call("conv1d", X, W), ValueError,
+     "conv1d: `x` has 4 dimensions, expected 3 (N, C, L), 2 (C, L) or 1 (L)"),
+    (call("conv1d", X[0], W), ValueError,
+     "conv1d: `weight` has 4 dimensions, expected 3 (out, in/groups, k) (x has 3)"),
+    (call("conv1d", X[0], W[0], stride=1.5), TypeError,
+     "conv1d: `stride` is 1.5 (float), expected an integer"),
+    (call("conv1d", X[0], W[0], layout="NCHW"), ValueError,
+     'conv1d: `layout` is "NCHW", expected one of "NCL", "NLC"'),
+    (call("conv3d", X[None], W[None], stride=(1, 2)), ValueError,
+     "conv3d: `stride` has 2 entries, expected 3"),
+    (call("max_pool3d", X, (9, 1, 1)), ValueError,
+     "max_pool3d: `kernel_size` spans 9 along the depth, expected at most 8 (x has 8, padding adds "
+     "0)"),
+    (call("conv_transpose1d_backward_data", DY[0], W[0], (4, 4, 3)), ValueError,
+     "conv_transpose1d_backward_data: `weight` has 8 input channels, expected 4 (x has 4 "
+     "channels)"),
+
     # ---- plans
     (call("plan_conv2d", 4, W), TypeError,
      "plan_conv2d: `x_shape` is 4 (int), expected a tuple of integers"),

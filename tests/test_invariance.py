@@ -130,3 +130,35 @@ def test_large_pools(kind):
         for y, dx in results[1:]:
             assert_same_bits(results[0][0], y, "y")
             assert_same_bits(results[0][1], dx, "dx")
+
+
+@pytest.mark.parametrize("memory", ["nchw", "nhwc"])
+def test_volumes(memory):
+    """Neither the batch nor threads show in 3-D, whose kernels are those of planes."""
+    rng = np.random.default_rng(0)
+    x, dy = (rng.standard_normal((5, 16, 6, 14, 15), np.float32) for _ in range(2))
+    if memory == "nhwc":
+        x, dy = (np.moveaxis(np.ascontiguousarray(np.moveaxis(each, 1, -1)), -1, 1)
+                 for each in (x, dy))
+    weight = rng.standard_normal((16, 16, 3, 3, 3), np.float32)
+
+    def results(x, dy):
+        return (engine.conv3d(x, weight, padding=1),
+                engine.conv3d_backward_data(dy, weight, x.shape, padding=1),
+                *(getattr(engine, f"{kind}_pool3d")(x, 3, stride=1, padding=1)
+                  for kind in ("max", "avg", "lp")),
+                *(getattr(engine, f"{kind}_pool3d_backward")(dy, x, 3, stride=1, padding=1)
+                  for kind in ("max", "avg", "lp")))
+
+    def dweight():
+        return engine.conv3d_backward_weight(dy, x, weight.shape, padding=1)
+
+    whole, summed = with_threads(1, lambda: results(x, dy)), with_threads(1, dweight)
+    for count in THREADS:
+        for one, other in zip(whole, with_threads(count, lambda: results(x, dy)), strict=True):
+            assert_same_bits(one, other, f"volumes, {count} threads")
+        assert_same_bits(summed, with_threads(count, dweight), f"dweight, {count} threads")
+    for i in range(len(x)):
+        alone = results(x[i:i + 1], dy[i:i + 1])
+        for one, other in zip(whole, alone, strict=True):
+            assert_same_bits(one[i:i + 1], other, f"image {i}")
