@@ -15,10 +15,11 @@ enum {
     CHUNK = 64,                     /* source channels summed from zero before they are added up */
     BLOCK = 24, ROWS_BLOCK = 28,    /* tiles, if they and the weights in use are to stay in L2 */
     WIDE_BLOCK = 64,                /* if the weights come from afar */
-    FRESH_BLOCK = 96,               /* if weights are fresh, which they are for up to */
+    FRESH_BLOCK = 128,              /* if weights are fresh, which they are for up to */
     FRESH_TILES = 64,               /* so many tiles, and */
     FRESH_WEIGHTS = 256,            /* one more for every so many weights (of 3x3) */
     MANY_WEIGHTS = 80000,           /* whose transforms fill too much of L3 */
+    LINE = 64 / (int)sizeof(elem),
     TASKS_PER_THREAD = 4,
     FAR_BYTES = 4 << 20,            /* of an image that only main memory, or a cache far away, holds */
     STREAM_BYTES = 8 << 20,         /* a result of more bytes is not read from a cache by whoever wants it next */
@@ -155,17 +156,20 @@ static struct ahead look_ahead(const struct job *job, int64_t group, int64_t blo
     return a;
 }
 
-/* One of the 36, a chunk of source channels, one block of destination channels, the tiles in slots [t, end). */
-static void multiply(const struct job *job, const elem *v, const elem *u, int64_t c0, int64_t vecs, int64_t t, int64_t end, elem *m,
-                     struct ahead *a) {
-    int64_t tiles = end - t, first = t, calls = ceil_div(tiles, tile_rows(vecs)), channels = min64(job->b.chunk, job->c->sc - c0);
+/* One of the 36, a chunk of source channels, one block of destination channels, the tiles in slots [t, end).  `next` are the
+   weights that come after `u`. */
+static void multiply(const struct job *job, const elem *v, const elem *u, const elem *next, int64_t c0, int64_t vecs, int64_t t,
+                     int64_t end, elem *m, struct ahead *a) {
+    const struct blocking *b = &job->b;
+    int64_t tiles = end - t, first = t, calls = ceil_div(tiles, tile_rows(vecs)), channels = min64(b->chunk, job->c->sc - c0);
     for (int64_t i = 0, rows; i < calls; i++, t += rows) {
         rows = vecs == TILE_VECS ? first + tiles * (i + 1) / calls - t : tile_rows(vecs);
         if (a->source) {
             NAME(winograd_prefetch)(&job->from, a->source, job->c->sc, a->first, a->tiles, a->part, a->parts);
             a->part += a->part + 1 < a->parts;
         }
-        NAME(winograd_product)(vecs, rows)(channels, v + t * job->b.v_row + c0, job->b.v_row, 1, u, m + t * vecs * LANES, c0 > 0);
+        NAME(winograd_product)(vecs, rows)(channels, v + t * b->v_row + c0, b->v_row, 1, u, m + t * vecs * LANES, c0 > 0,
+                                           next + i * channels * LINE, LINE);
     }
 }
 
@@ -185,8 +189,11 @@ static void multiply_packed(const struct job *job, const struct worker *w, int64
         int64_t begin, end;
         NAME(winograd_slots)(&job->from, order, e / 6, e % 6, &begin, &end);
         const elem *u = job->packed + ((group * b->k_blocks + k) * 36 + e) * b->u_plane;
-        for (int64_t c0 = 0; c0 < job->c->sc; c0 += b->chunk)
-            multiply(job, w->v + e * b->v_plane, u + c0 * vecs * LANES, c0, vecs, begin, end, w->m + e * b->m_plane, a);
+        for (int64_t c0 = 0, c1; c0 < job->c->sc; c0 = c1) {
+            c1 = min64(job->c->sc, c0 + b->chunk);
+            const elem *next = c1 < job->c->sc ? u + c1 * vecs * LANES : u + b->u_plane;
+            multiply(job, w->v + e * b->v_plane, u + c0 * vecs * LANES, next, c0, vecs, begin, end, w->m + e * b->m_plane, a);
+        }
     }
 }
 
@@ -198,7 +205,8 @@ static void multiply_fresh(const struct job *job, const struct worker *w, int64_
         for (int e = 0; e < 36; e++) {
             int64_t begin, end;
             NAME(winograd_slots)(&job->from, order, e / 6, e % 6, &begin, &end);
-            multiply(job, w->v + e * b->v_plane, w->u + e * b->u_chunk, c0, vecs, begin, end, w->m + e * b->m_plane, a);
+            const elem *u = w->u + e * b->u_chunk;
+            multiply(job, w->v + e * b->v_plane, u, u + b->u_chunk, c0, vecs, begin, end, w->m + e * b->m_plane, a);
         }
     }
 }

@@ -1,7 +1,7 @@
 #include "winograd_product.h"
 
 INLINE void product(const int rows, const int vecs, int64_t k, const elem *x, int64_t row, int64_t step, const elem *u, elem *m,
-                    int add) {
+                    int add, const elem *ahead, int64_t ahead_step) {
     vec sum[TILE_ROWS_1][TILE_VECS];
     const elem *at[TILE_ROWS_1];
 #pragma GCC unroll 16
@@ -14,6 +14,7 @@ INLINE void product(const int rows, const int vecs, int64_t k, const elem *x, in
         vec w[TILE_VECS];
 #pragma GCC unroll 4
         for (int v = 0; v < vecs; v++) w[v] = vec_load(u + (i * vecs + v) * LANES);
+        __builtin_prefetch(ahead + i * ahead_step);
 #pragma GCC unroll 16
         for (int r = 0; r < rows; r++) {
             vec s = vec_splat(at[r][i * step]);
@@ -32,8 +33,9 @@ INLINE void product(const int rows, const int vecs, int64_t k, const elem *x, in
 }
 
 #define PRODUCT(name, rows, vecs)                                                                                      \
-    static void name(int64_t k, const elem *x, int64_t row, int64_t step, const elem *u, elem *m, int add) {           \
-        product(rows, vecs, k, x, row, step, u, m, add);                                                               \
+    static void name(int64_t k, const elem *x, int64_t row, int64_t step, const elem *u, elem *m, int add,             \
+                     const elem *ahead, int64_t ahead_step) {                                                          \
+        product(rows, vecs, k, x, row, step, u, m, add, ahead, ahead_step);                                            \
     }
 PRODUCT(wide_1, 1, TILE_VECS)
 PRODUCT(wide_2, 2, TILE_VECS)

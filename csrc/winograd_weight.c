@@ -127,7 +127,7 @@ static void multiply(const struct job *job, int64_t e, int64_t k, int64_t c0, in
         for (int64_t i = 0, c = 0, rows; i < calls; i++, c += rows) {
             rows = vecs == TILE_VECS ? channels * (i + 1) / calls - c : tile_rows(vecs);
             NAME(winograd_product)(vecs, rows)(min64(CHUNK, job->tiles - t), v + t * b->v_row + c, 1, b->v_row, w + t * width,
-                                               sum + c * width, job->first + t > 0);
+                                               sum + c * width, job->first + t > 0, w, 0);
         }
 }
 
