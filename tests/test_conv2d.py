@@ -375,6 +375,21 @@ def test_nan_and_infinity_stay_where_they_are_seen(variant, direction, dtype):
             assert_equal(actual, truth)
 
 
+@pytest.mark.parametrize("order", ["nchw", "nhwc"])
+@pytest.mark.parametrize("geometry", [
+    "mb5g1ic60oc256ih28oh28kh3ph1", "mb3g1ic130oc100ih31oh16kh5sh2ph2",
+    "mb2g1ic3oc64ih40oh40kh7ph3"])
+@pytest.mark.parametrize("variant", EXACT)
+def test_weight_gradient_of_more_than_fits_a_cache(variant, geometry, order):
+    p = Conv2dProblem.parse(geometry, dtype=np.dtype("float32"))
+    case = ConvCase(p, views=(order, "nchw", order, "none"))
+    dy, x = case.array("y", p.y_shape), case.array("x", p.x_shape)
+    with variants.level(variant):
+        actual = engine.conv2d_backward_weight(dy, x, p.weight_shape, **case.geometry,
+                                               **variant.options)
+    assert_equal(actual, naive.conv2d_backward_weight(dy, x, p.weight_shape, **case.naive))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("variant", EXACT)
 def test_denormals_are_not_flushed(variant, dtype):
