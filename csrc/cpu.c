@@ -1,6 +1,10 @@
 /* Processor detection.  The compiler's builtins also ask the operating system whether it saves the wide registers. */
 #include "cpu.h"
 
+#if !defined(_WIN32)
+#include <unistd.h>
+#endif
+
 #if defined(__x86_64__) || defined(_M_X64)
 
 #include <cpuid.h>
@@ -38,3 +42,11 @@ int cpu_has_avx512(void) { return 0; }
 int cpu_has_amx(void) { return 0; }
 
 #endif
+
+int64_t cpu_cache_bytes(void) {
+    int64_t bytes = 0;
+#ifdef _SC_LEVEL3_CACHE_SIZE
+    bytes = sysconf(_SC_LEVEL3_CACHE_SIZE);
+#endif
+    return bytes > 0 ? bytes : 16 << 20;
+}

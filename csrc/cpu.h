@@ -2,6 +2,8 @@
 #ifndef ENGINE_CPU_H
 #define ENGINE_CPU_H
 
+#include <stdint.h>
+
 #define ISA_ON_x86_64(...)
 #define ISA_ON_aarch64(...)
 #define ISA_ON_other(...)
@@ -19,5 +21,8 @@
 int cpu_has_avx2(void);
 int cpu_has_avx512(void);
 int cpu_has_amx(void); /* and the system lets this process use its tiles, for which this asks */
+
+/* of the largest cache; a guess where the system does not say */
+int64_t cpu_cache_bytes(void);
 
 #endif

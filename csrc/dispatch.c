@@ -91,7 +91,7 @@ void engine_pool2d_forward(const engine_pool2d *pool, const void *x, void *y, in
     kernels(pool->type)->pool2d_forward(pool, x, y, indices, workspace);
 }
 
-void engine_pool2d_backward(const engine_pool2d *pool, const void *dy, const void *x, const int64_t *indices, void *dx,
-                            void *workspace) {
-    kernels(pool->type)->pool2d_backward(pool, dy, x, indices, dx, workspace);
+int32_t engine_pool2d_backward(const engine_pool2d *pool, const void *dy, const void *x, const int64_t *indices, void *dx,
+                               void *workspace) {
+    return kernels(pool->type)->pool2d_backward(pool, dy, x, indices, dx, workspace);
 }

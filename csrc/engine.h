@@ -43,11 +43,11 @@ typedef struct {
 } engine_pool2d;
 
 /* indices (int64, h*iw + w) may be NULL; backward recomputes them from x then, otherwise x may be NULL.  Averages need
-   neither.  A plane of 32-bit elements has less than 2^31 of them. */
+   neither.  Backward returns 0 if an index is outside its plane: dx is not to be used then.  A plane of 32-bit elements has less than 2^31 of them. */
 int64_t engine_pool2d_workspace(const engine_pool2d *pool, int32_t backward, int32_t indexed);
 void engine_pool2d_forward(const engine_pool2d *pool, const void *x, void *y, int64_t *indices, void *workspace);
-void engine_pool2d_backward(const engine_pool2d *pool, const void *dy, const void *x, const int64_t *indices, void *dx,
-                            void *workspace);
+int32_t engine_pool2d_backward(const engine_pool2d *pool, const void *dy, const void *x, const int64_t *indices, void *dx,
+                               void *workspace);
 
 /* instruction-set levels: 0 is the weakest; only those below engine_isa_count() run on this processor */
 int32_t engine_isa_count(void);

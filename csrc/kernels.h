@@ -14,7 +14,7 @@ struct kernels {
     int32_t (*conv2d_preferred)(const engine_conv2d *, int32_t direction);
     int64_t (*pool2d_workspace)(const engine_pool2d *, int32_t backward, int32_t indexed);
     void (*pool2d_forward)(const engine_pool2d *, const void *x, void *y, int64_t *indices, void *);
-    void (*pool2d_backward)(const engine_pool2d *, const void *dy, const void *x, const int64_t *indices, void *dx, void *);
+    int32_t (*pool2d_backward)(const engine_pool2d *, const void *dy, const void *x, const int64_t *indices, void *dx, void *);
 };
 
 #endif

@@ -1,12 +1,15 @@
 /* Pooling: fills in the tables of both axes and chooses the way. */
+#include "cpu.h"
 #include "pool2d.h"
 
 #include <math.h>
 
 enum way { PIXELS, PLANES, WINDOWS };
 
-/* A result of more bytes is not read from a cache by whoever wants it next. */
-enum { STREAM_BYTES = 8 << 20 };
+/* Results of more bytes, or of half the cache, are not read from a cache by whoever wants them next. */
+enum { STREAM_BYTES = 32 << 20 };
+
+enum { MAX_STRIDE = 16 }; /* along w, for which planes are staged */
 
 static struct axis axis(int64_t in, int64_t out, int64_t kernel, int64_t stride, int64_t pad, int64_t step, int adaptive) {
     if (adaptive && in % out == 0) adaptive = 0, kernel = stride = in / out, pad = 0, step = 1;
@@ -61,7 +64,7 @@ static void choose_order(struct pool *pool) {
 static enum way choose_way(const struct pool *pool) {
     const struct axis *h = &pool->h, *w = &pool->w;
     if (NAME(pixels_in_place)(pool)) return PIXELS;
-    int regular = w->regular && w->stride <= MAX_PHASES && (w->kernel - 1) * w->step + w->pad <= 4 * w->in + 64;
+    int regular = w->regular && w->stride <= MAX_STRIDE && (w->kernel - 1) * w->step + w->pad <= 4 * w->in + 64;
     if (regular && w->out >= LANES / 2) return PLANES;
     if (NAME(pixels_fit)(pool)) return PIXELS;
     return regular && h->kernel <= h->in && w->span < 2 * LANES ? PLANES : WINDOWS;
@@ -80,12 +83,13 @@ static enum way prepare(struct pool *pool, const engine_pool2d *p, int backward,
     fill(&pool->h, p->ih + p->pad_b, include_pad, arena, backward);
     fill(&pool->w, p->iw + p->pad_r, include_pad, arena, backward);
     int64_t cells = backward ? p->ih * p->iw : p->oh * p->ow, bytes = pool->coded && !backward ? ELEM_BYTES + 8 : ELEM_BYTES;
-    pool->stream = p->n * p->c * cells * bytes >= STREAM_BYTES;
+    pool->stream = p->n * p->c * cells * bytes >= min64(STREAM_BYTES, cpu_cache_bytes() / 2);
 
     enum way way = choose_way(pool);
-    pool->scratch_bytes = way == PIXELS   ? NAME(pixels_scratch)(pool)
-                          : way == PLANES ? NAME(planes_scratch)(pool)
-                                          : NAME(windows_scratch)(pool);
+    pool->scratch_bytes = way == PIXELS    ? NAME(pixels_scratch)(pool)
+                          : way == WINDOWS ? NAME(windows_scratch)(pool)
+                          : backward       ? NAME(planes_backward_scratch)(pool)
+                                           : NAME(planes_forward_scratch)(pool);
     if (way == WINDOWS && backward) {
         int64_t windows = p->n * p->c * p->oh * p->ow;
         pool->window_code = pool->maximum ? ARENA_TAKE(arena, bits, windows) : NULL;
@@ -102,10 +106,10 @@ int64_t NAME(pool2d_workspace)(const engine_pool2d *p, int32_t backward, int32_t
     return arena.used;
 }
 
-/* Behind the last element in memory: how far a vector may read. */
-static const elem *end_of(const elem *base, const int64_t stride[4], const int64_t size[4]) {
-    for (int axis = 0; axis < 4; axis++) base += max64(0, (size[axis] - 1) * stride[axis]);
-    return base + 1;
+/* Elements from the first to behind the last one in memory. */
+static int64_t extent(const int64_t stride[4], int64_t n, int64_t c, int64_t h, int64_t w) {
+    return 1 + max64(0, (n - 1) * stride[0]) + max64(0, (c - 1) * stride[1]) + max64(0, (h - 1) * stride[2]) +
+           max64(0, (w - 1) * stride[3]);
 }
 
 void NAME(pool2d_forward)(const engine_pool2d *p, const void *x, void *y, int64_t *index, void *workspace) {
@@ -113,7 +117,7 @@ void NAME(pool2d_forward)(const engine_pool2d *p, const void *x, void *y, int64_
     struct pool pool;
     enum way way = prepare(&pool, p, 0, index != NULL, &arena);
     pool.x = x, pool.y = y, pool.index = index;
-    pool.x_end = end_of(x, p->x_stride, (int64_t[]){p->n, p->c, p->ih, p->iw});
+    pool.x_end = pool.x + extent(p->x_stride, p->n, p->c, p->ih, p->iw);
     if (way == PIXELS)
         NAME(pixels_run)(&pool);
     else if (way == PLANES)
@@ -122,17 +126,21 @@ void NAME(pool2d_forward)(const engine_pool2d *p, const void *x, void *y, int64_
         NAME(windows_forward)(&pool);
 }
 
-void NAME(pool2d_backward)(const engine_pool2d *p, const void *dy, const void *x, const int64_t *index, void *dx,
-                           void *workspace) {
+int32_t NAME(pool2d_backward)(const engine_pool2d *p, const void *dy, const void *x, const int64_t *index, void *dx,
+                              void *workspace) {
+    _Atomic int32_t astray = 0;
     struct arena arena = {.base = workspace};
     struct pool pool;
     enum way way = prepare(&pool, p, 1, index != NULL, &arena);
-    pool.x = pool.reads_x ? x : NULL, pool.dy = dy, pool.dx = dx, pool.given = index;
-    if (pool.reads_x) pool.x_end = end_of(x, p->x_stride, (int64_t[]){p->n, p->c, p->ih, p->iw});
+    pool.x = pool.reads_x ? x : NULL, pool.dy = dy, pool.dx = dx, pool.given = index, pool.astray = &astray;
+    pool.dy_end = pool.dy + extent(p->y_stride, p->n, p->c, p->oh, p->ow);
+    if (index) pool.given_end = index + extent(p->index_stride, p->n, p->c, p->oh, p->ow);
+    if (pool.reads_x) pool.x_end = pool.x + extent(p->x_stride, p->n, p->c, p->ih, p->iw);
     if (way == PIXELS)
         NAME(pixels_run)(&pool);
     else if (way == PLANES)
         NAME(planes_backward)(&pool);
     else
         NAME(windows_backward)(&pool);
+    return !astray;
 }

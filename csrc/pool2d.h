@@ -10,6 +10,8 @@
 #include "engine.h"
 #include "vec.h"
 
+#include <stdatomic.h>
+
 struct axis {
     int64_t in, out, kernel, stride, pad, step; /* step: from cell to cell of a window */
     int regular;                                /* window j begins at j*stride - pad; else adaptive */
@@ -25,8 +27,6 @@ struct axis {
 static inline int axis_holds(const struct axis *a, int64_t j, int64_t cell) {
     return a->step == 1 || (cell - a->start[j]) % a->step == 0;
 }
-
-enum { MAX_PHASES = 16 }; /* the largest stride along w that planes are staged for */
 
 enum term { TERM_SAME, TERM_FLIP, TERM_ABS, TERM_SQUARE, TERM_POWER };
 
@@ -46,15 +46,27 @@ struct pool {
     bits *window_code; /* of all windows, for windows_backward */
     elem *window_share;
 
-    const elem *x, *x_end; /* x_end: behind the last element in memory */
-    const elem *dy;
+    const elem *x, *x_end; /* x_end: behind the last element in memory, so far a vector may read */
+    const elem *dy, *dy_end;
     elem *y, *dx;
     int64_t *index;
-    const int64_t *given; /* positions of the maxima, in backward */
+    const int64_t *given, *given_end; /* positions of the maxima, in backward */
+    _Atomic int32_t *astray; /* becomes 1 if one of them is outside the plane */
 };
 
+/* To be called with all given positions as they are used: reading them is most of the work. */
+static inline void check_given(const struct pool *pool, const int64_t *from, int64_t count, int64_t step) {
+    uint64_t last = (uint64_t)(pool->h.in * pool->w.in - 1), wrong = 0;
+    if (step == 1)
+        for (int64_t k = 0; k < count; k++) wrong |= (uint64_t)from[k] | (last - (uint64_t)from[k]);
+    else
+        for (int64_t k = 0; k < count; k++) wrong |= (uint64_t)from[k * step] | (last - (uint64_t)from[k * step]);
+    if (wrong >> 63) atomic_store_explicit(pool->astray, 1, memory_order_relaxed);
+}
+
 /* The three ways, each with the scratch memory it wants per worker, in bytes. */
-int64_t NAME(planes_scratch)(const struct pool *pool);
+int64_t NAME(planes_forward_scratch)(const struct pool *pool);
+int64_t NAME(planes_backward_scratch)(const struct pool *pool);
 void NAME(planes_forward)(const struct pool *pool);
 void NAME(planes_backward)(const struct pool *pool);
 
@@ -68,8 +80,8 @@ void NAME(windows_forward)(const struct pool *pool);
 void NAME(windows_backward)(const struct pool *pool);
 
 void NAME(pool2d_forward)(const engine_pool2d *p, const void *x, void *y, int64_t *index, void *workspace);
-void NAME(pool2d_backward)(const engine_pool2d *p, const void *dy, const void *x, const int64_t *index, void *dx,
-                           void *workspace);
+int32_t NAME(pool2d_backward)(const engine_pool2d *p, const void *dy, const void *x, const int64_t *index, void *dx,
+                              void *workspace);
 int64_t NAME(pool2d_workspace)(const engine_pool2d *p, int32_t backward, int32_t indexed);
 
 #endif

@@ -70,9 +70,10 @@ INLINE void pixel_maximum(const struct pool *pool, const struct image *m, int ve
         for (int64_t col = w->first[j]; col < w->end[j]; col += w->step) {
             for (int v = 0; v < vecs; v++) {
                 vec value = (vec)((vec_bits)load_channels(cell + v * LANES, channels) ^ flip);
-                vec_bits beats = pool_beats(value, best[v]);
-                best[v] = vec_select(beats, value, best[v]);
-                if (coded) code[v] = vec_select_bits(beats, vec_splat_bits(at), code[v]);
+                if (coded)
+                    pool_replace(value, vec_splat_bits(at), &best[v], &code[v]);
+                else
+                    best[v] = vec_maximum(best[v], value);
             }
             cell += w->step * m->x_pixel;
             at += (bits)w->step;
@@ -143,6 +144,7 @@ static void enter(const struct pool *pool, const struct image *m, struct shares 
         if (m->given) {
             const int64_t *from = m->given + i * m->index_row + j * m->index_pixel;
             bits *to = s->code + ring + j * s->pixel;
+            check_given(pool, from, m->channels, 1);
             int64_t c = 0;
             for (; c + LANES <= m->channels; c += LANES) vec_store_bits(to + c, pool_load_index(from + c));
             for (; c < m->channels; c++) to[c] = (bits)from[c];
@@ -368,6 +370,12 @@ static void group_forward(const struct pool *pool, const struct staged *s, int64
                     (const elem *)s->code);
 }
 
+static void check_plane(const struct pool *pool, int64_t plane) {
+    const engine_pool2d *p = pool->p;
+    const int64_t *given = pool->given + plane / p->c * p->index_stride[0] + plane % p->c * p->index_stride[1];
+    for (int64_t i = 0; i < p->oh; i++) check_given(pool, given + i * p->index_stride[2], p->ow, p->index_stride[3]);
+}
+
 static void group_backward(const struct pool *pool, struct staged *s, int64_t plane, int64_t planes) {
     const engine_pool2d *p = pool->p;
     struct image image = {.channels = LANES, .x = s->x, .x_row = p->iw * LANES, .x_pixel = LANES,
@@ -377,6 +385,7 @@ static void group_backward(const struct pool *pool, struct staged *s, int64_t pl
     if (s->x) to_pixels(&(struct view){(char *)pool->x, p->x_stride, p->c, p->ih, p->iw, 0}, plane, planes, s->x);
     s->shares.next = 0;
     if (pool->given) {
+        for (int64_t k = 0; k < planes; k++) check_plane(pool, plane + k);
         to_pixels(&(struct view){(char *)pool->given, p->index_stride, p->c, p->oh, p->ow, 1}, plane, planes,
                   (elem *)s->shares.code);
         s->shares.next = p->oh;

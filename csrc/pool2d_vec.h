@@ -3,6 +3,7 @@
 #define ENGINE_POOL2D_VEC_H
 
 #include "pool2d.h"
+#include "vec_mask.h"
 
 #include <math.h>
 
@@ -49,13 +50,11 @@ INLINE vec pool_term(const struct pool *pool, vec v) {
     }
 }
 
-/* Where v replaces the best so far: if it is larger, or the first NaN. */
-INLINE vec_bits pool_beats(vec v, vec best) {
-#if ELEM_IS_FLOATING
-    return ~(vec_bits)(v <= best) & (vec_bits)(best == best);
-#else
-    return (vec_bits)((vec_compare)v > (vec_compare)best);
-#endif
+/* v and its code in place of the best so far, if it is larger, or the first NaN. */
+INLINE void pool_replace(vec v, vec_bits v_code, vec *best, vec_bits *code) {
+    vec_mask beats = mask_beats(v, *best);
+    *best = mask_select(beats, v, *best);
+    *code = mask_select_bits(beats, v_code, *code);
 }
 
 /* The result of a window from the sum of its terms. */

@@ -55,9 +55,7 @@ static elem window_maximum(const struct pool *pool, const elem *plane, int64_t i
         for (int64_t k = 0; k < cells; k += LANES) {
             vec v = load_cells(cell + k * w->step * stride[3], w->step * stride[3], cells - k);
             v = vec_select(first_lanes(cells - k), (vec)((vec_bits)v ^ flip), vec_splat(pool->outside));
-            vec_bits beats = pool_beats(v, best);
-            best = vec_select(beats, v, best);
-            code = vec_select_bits(beats, at, code);
+            pool_replace(v, at, &best, &code);
             at += step * vec_splat_bits(LANES);
         }
     }
@@ -135,6 +133,7 @@ static void share_task(void *context, int64_t task, int64_t worker) {
         const elem *x = pool->x ? plane_of(pool->x, p->x_stride, p->c, plane) : NULL;
         if (pool->given) {
             int64_t at = n * p->index_stride[0] + c * p->index_stride[1] + i * p->index_stride[2] + j * p->index_stride[3];
+            check_given(pool, pool->given + at, 1, 1);
             pool->window_code[t] = (bits)pool->given[at];
         } else if (pool->maximum) {
             window_maximum(pool, x, i, j, pool->window_code + t);

@@ -23,17 +23,29 @@ static void flush(struct sink *sink, int last) {
     sink->filled -= bytes;
 }
 
-void NAME(sink_row)(struct sink *sink, void *row, int64_t count) {
-    if (sink->contiguous) {
-        sink->filled += count * sink->item;
-        if (sink->filled >= SINK_BYTES) flush(sink, 0);
-    } else if (sink->step == 1) {
-        memcpy(row, sink->buffer, (size_t)(count * sink->item));
+static void scatter(const struct sink *sink, char *to, const char *from, int64_t count) {
+    if (sink->step == 1) {
+        memcpy(to, from, (size_t)(count * sink->item));
     } else if (sink->item == 8) {
-        for (int64_t j = 0; j < count; j++) ((uint64_t *)row)[j * sink->step] = ((const uint64_t *)sink->buffer)[j];
+        for (int64_t j = 0; j < count; j++) ((uint64_t *)to)[j * sink->step] = ((const uint64_t *)from)[j];
     } else {
-        for (int64_t j = 0; j < count; j++) ((uint32_t *)row)[j * sink->step] = ((const uint32_t *)sink->buffer)[j];
+        for (int64_t j = 0; j < count; j++) ((uint32_t *)to)[j * sink->step] = ((const uint32_t *)from)[j];
     }
+}
+
+void NAME(sink_rows)(struct sink *sink, void *to, int64_t rows, int64_t count) {
+    int64_t bytes = rows * count * sink->item;
+    if (sink->direct) {
+        sink->to += bytes;
+        return;
+    }
+    if (sink->contiguous) {
+        sink->filled += bytes;
+        if (sink->filled >= SINK_BYTES || !sink->stream) flush(sink, 0);
+        return;
+    }
+    for (int64_t row = 0; row < rows; row++)
+        scatter(sink, (char *)to + row * sink->row * sink->item, sink->buffer + row * count * sink->item, count);
 }
 
 void NAME(sink_close)(struct sink *sink) {

@@ -58,15 +58,24 @@ def _sizes(op: str, shape, layout: str):
     return n, c, size[-rank_of(op):]
 
 
-def places(call: Call, indices: np.ndarray) -> np.ndarray:
-    """`indices` as kernels take them, each of which must lie in the plane (or volume)."""
-    limit = prod(call.problem.x_shape[2:])
+def places(call: Call, indices: np.ndarray, checked: bool = False) -> np.ndarray:
+    """`indices` as kernels take them, each of which must lie in the plane (or volume).
+
+    A kernel that reads them anyway can do the check: then they are `checked`.
+    """
     result = _check.cast(to_kernel(indices, call.layout), np.dtype(np.int64))
-    if result.size and result.view(np.uint64).max() >= limit:  # a negative one is huge, too
-        raise ValueError(f"{call.op}: `indices` lie between {indices.min()} and {indices.max()}, "
-                         f"expected 0 to {limit - 1} (the {_IMAGE[call.rank]} has {limit} "
-                         "elements)")
+    limit = prod(call.problem.x_shape[2:])
+    if not checked and result.size and result.view(np.uint64).max() >= limit:  # or negative
+        raise astray(call, indices)
     return result
+
+
+def astray(call: Call, indices: np.ndarray) -> ValueError:
+    """The error for indices outside the plane."""
+    limit = prod(call.problem.x_shape[2:])
+    return ValueError(f"{call.op}: `indices` lie between {indices.min()} and {indices.max()}, "
+                      f"expected 0 to {limit - 1} (the {_IMAGE[call.rank]} has {limit} "
+                      "elements)")
 
 
 def _indices(call: Call, value, shape) -> np.ndarray:

@@ -52,9 +52,10 @@ class Plan:
             fixed.append(candidate.algorithm)
         self.kernel = self.reported(functools.partial(getattr(self.module, direction), *fixed))
 
-    def __call__(self, *arrays) -> None:
-        self.kernel(*arrays)
+    def __call__(self, *arrays):
+        """What the kernel returns: False where indices were outside a plane."""
         _last.plan = self
+        return self.kernel(*arrays)
 
     def prepare(self, *arrays) -> Callable:
         """The fastest way to run it on arrays with the strides of these."""
@@ -78,11 +79,12 @@ class Plan:
         @functools.wraps(kernel, assigned=())
         def timed(*arrays):
             start = time.perf_counter()
-            kernel(*arrays)
+            result = kernel(*arrays)
             milliseconds = 1e3 * (time.perf_counter() - start)
             name = "/".join(filter(None, (self.backend, self.algorithm)))
             print(f"engine: {self.problem} {self.direction} {name} {milliseconds:.3f} ms",
                   file=sys.stderr)
+            return result
 
         return timed
 

@@ -43,15 +43,18 @@ def backward(op, kind, dy, x, windows, layout, backend, indices=None):
                                                     windows)
         _recall.keep(key, call, options)
     p = call.problem
+    plan = _plan.of(call, "backward")
     image = places = None  # avg: the windows alone say where gradients go
     if indices is not None:
-        places = _check_pool.places(call, indices)
+        checks = getattr(getattr(plan, "module", None), "CHECKS_INDICES", False)
+        places = _check_pool.places(call, indices, checks)
     elif kind in EXTREMES and x.dtype != p.dtype:
         places = _extremes(call, x)
     elif kind != "avg":
         image = call.to_kernel(x)
     dx = empty_output(p.x_shape, p.dtype, p.order)
-    _plan.of(call, "backward")(call.to_kernel(dy), image, places, dx)
+    if plan(call.to_kernel(dy), image, places, dx) is False:
+        raise _check_pool.astray(call, indices)
     return call.to_user(dx)
 
 

@@ -17,6 +17,8 @@ _TYPE = {"float32": lib.ENGINE_F32, "float64": lib.ENGINE_F64,
          "int32": lib.ENGINE_I32, "uint32": lib.ENGINE_I32,
          "int64": lib.ENGINE_I64, "uint64": lib.ENGINE_I64}
 _KIND = {"max": lib.ENGINE_MAX, "min": lib.ENGINE_MIN, "avg": lib.ENGINE_AVG, "lp": lib.ENGINE_LP}
+CHECKS_INDICES = True  # backward returns False if one is outside its plane
+
 _MAX_CELLS = 2**31  # of a plane whose positions are counted in 32 bits
 _REMEMBERED = 256  # argument blocks
 _KEPT = 1 << 20  # bytes of scratch that a thread keeps
@@ -43,10 +45,10 @@ def backward(problem, dy, x, indices, dx):
         wide = _wide(problem.dtype)
         result = np.empty_like(dx, dtype=wide)
         x = None if x is None else x.astype(wide)
-        _backward(problem, dy.astype(wide), x, indices, result)
+        inside = _backward(problem, dy.astype(wide), x, indices, result)
         dx[...] = result.astype(problem.dtype)
-    else:
-        _backward(problem, dy, x, indices, dx)
+        return inside
+    return _backward(problem, dy, x, indices, dx)
 
 
 def _forward(problem, x, y, indices):
@@ -58,8 +60,8 @@ def _forward(problem, x, y, indices):
 def _backward(problem, dy, x, indices, dx):
     block, nbytes = _arguments(problem, x, dx, dy, indices)
     scratch, _owner = _scratch(nbytes)
-    lib.engine_pool2d_backward(block, _pointer(dy), _pointer(x), _positions(indices), _pointer(dx),
-                               scratch)
+    return bool(lib.engine_pool2d_backward(block, _pointer(dy), _pointer(x), _positions(indices),
+                                           _pointer(dx), scratch))
 
 
 def _wide(dtype):
