@@ -225,7 +225,8 @@ static void block_task(void *context, int64_t task, int64_t worker) {
                                         b->v_plane, b->v_row, w->scratch);
     }
     struct winograd_order order = NAME(winograd_order)(&job->from, first, tiles);
-    struct ahead ahead = look_ahead(job, group, block, 36 * b->k_blocks * ceil_div(c->sc, b->chunk) * ceil_div(tiles, TILE_ROWS_4));
+    int64_t products = 36 * b->k_blocks * ceil_div(c->sc, b->chunk) * ceil_div(tiles, tile_rows(b->vecs));
+    struct ahead ahead = look_ahead(job, group, block, products);
     for (int64_t k = part * b->k_blocks / b->parts; k < (part + 1) * b->k_blocks / b->parts; k++) {
         int64_t vecs = ceil_div(block_lanes(job, k), LANES);
         if (job->packed)
@@ -265,10 +266,12 @@ void NAME(winograd)(const struct correlation *c, const elem *source, const elem 
     if (c->n == 0) return;
     struct job job = {.c = c, .b = block_up(c, packed != NULL), .source = source, .bias = bias, .dest = dest + c->d_offset};
     const struct blocking *b = &job.b;
-    job.from = (struct winograd_planes){.tiles_h = b->tiles_h, .tiles_w = b->tiles_w, .edge_h = c->dh % 4, .edge_w = c->dw % 4, .sh = c->sh, .sw = c->sw,
+    job.from = (struct winograd_planes){.tiles_h = b->tiles_h, .tiles_w = b->tiles_w, .edge_h = c->dh % 4,
+                                        .edge_w = c->dw % 4, .sh = c->sh, .sw = c->sw,
                                         .first_h = c->first_h, .first_w = c->first_w,
                                         .end = winograd_end(source, c->n, c->g * c->sc, c->sh, c->sw, c->s_stride)};
-    job.to = (struct winograd_planes){.tiles_h = b->tiles_h, .tiles_w = b->tiles_w, .edge_h = c->dh % 4, .edge_w = c->dw % 4, .sh = c->dh, .sw = c->dw,
+    job.to = (struct winograd_planes){.tiles_h = b->tiles_h, .tiles_w = b->tiles_w, .edge_h = c->dh % 4,
+                                      .edge_w = c->dw % 4, .sh = c->dh, .sw = c->dw,
                                       .stream = c->n * c->g * c->dc * c->dh * c->dw * ELEM_BYTES >= STREAM_BYTES};
     memcpy(job.from.stride, c->s_stride, sizeof c->s_stride);
     memcpy(job.to.stride, c->d_stride, sizeof c->d_stride);

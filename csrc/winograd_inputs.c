@@ -1,5 +1,5 @@
-/* The transforms of what is multiplied: first down the columns, then along the rows.  Planes stay planes in the first step (vectors
-   along columns) and are transposed for the second, whose vectors run along channels. */
+/* The transforms of what is multiplied: first down the columns, then along the rows.  Planes stay planes in the first step
+   (vectors along columns) and are transposed for the second, whose vectors run along channels. */
 #include "winograd_tiles.h"
 #include "winograd_transform.h"
 
@@ -20,8 +20,8 @@ INLINE void transform(const int kind, vec d[6]) {
 
 /* ---- down the columns ---- */
 
-/* WINOGRAD_CHUNK columns of LANES channels: row i of the first channel, or column, begins at row[i], the next one is next[i]
-   further.  Columns outside [begin, end) are zero. */
+/* WINOGRAD_CHUNK columns of LANES channels: row i of the first channel, or column, begins at row[i], the next one is
+   next[i] further.  Columns outside [begin, end) are zero. */
 struct chunk {
     const elem *row[6];
     int64_t next[6], begin, end;
@@ -89,8 +89,8 @@ static void transform_columns(int64_t kind, int pixels, int masked, const struct
 
 /* ---- along the rows ---- */
 
-/* What a chunk's columns are for: tiles [0, whole) that begin in it, and with `before` the one that began in the chunk before; tile
-   `edge` is short of columns, which are put by. */
+/* What a chunk's columns are for: tiles [0, whole) that begin in it, and with `before` the one that began in the chunk
+   before; tile `edge` is short of columns, which are put by. */
 struct wanted {
     int64_t whole, edge;
     int before;
@@ -106,9 +106,10 @@ INLINE void store_tile(const int kind, const vec x[6], elem *v, int64_t plane) {
         if (winograd_uses(kind, j)) vec_store(v + j * plane, d[j]);
 }
 
-/* The rows that `down` outputs need.  Inputs of two tiles overlap: `carry` holds the last four columns of the chunk before. */
-INLINE void transform_rows(const int kind, const int planes, int64_t down, const struct wanted *w, const elem *half, elem *carry,
-                           elem *put_by, elem *v, int64_t plane, int64_t row) {
+/* The rows that `down` outputs need.  Inputs of two tiles overlap: `carry` holds the last four columns of the chunk
+   before. */
+INLINE void transform_rows(const int kind, const int planes, int64_t down, const struct wanted *w, const elem *half,
+                           elem *carry, elem *put_by, elem *v, int64_t plane, int64_t row) {
     for (int i = 0; i < 6; i++) {
         if (!winograd_uses((int)down, i)) continue;
         const elem *from = half + i * WINOGRAD_CHUNK * LANES;
@@ -117,11 +118,13 @@ INLINE void transform_rows(const int kind, const int planes, int64_t down, const
 #pragma GCC unroll 16
         for (int q = 0; q < WINOGRAD_CHUNK; q += LANES) {
 #pragma GCC unroll 16
-            for (int l = 0; l < LANES; l++) x[q + l] = vec_load(from + (planes ? l * WINOGRAD_CHUNK + q : (q + l) * LANES));
+            for (int l = 0; l < LANES; l++)
+                x[q + l] = vec_load(from + (planes ? l * WINOGRAD_CHUNK + q : (q + l) * LANES));
             if (planes) vec_transpose(x + q);
         }
         if (kind != GRADIENT && w->before) {
-            vec d[6] = {vec_load(last), vec_load(last + LANES), vec_load(last + 2 * LANES), vec_load(last + 3 * LANES), x[0], x[1]};
+            vec d[6] = {vec_load(last), vec_load(last + LANES), vec_load(last + 2 * LANES), vec_load(last + 3 * LANES),
+                        x[0], x[1]};
             store_tile(kind, d, to - row, plane);
         } else if (w->edge == -1) {
             vec_store(edge + 4 * LANES, x[0]);
@@ -155,8 +158,8 @@ INLINE void transform_edge(const int kind, int64_t down, const elem *put_by, ele
 /* ---- segments ---- */
 
 /* What cannot be read in whole vectors, as planes of its own: to[i][channel][column]. */
-static void copy_chunk(const struct winograd_planes *p, const elem *source, int64_t channels, int64_t h0, int64_t w0, int64_t rows,
-                       struct chunk *c, elem *to) {
+static void copy_chunk(const struct winograd_planes *p, const elem *source, int64_t channels, int64_t h0, int64_t w0,
+                       int64_t rows, struct chunk *c, elem *to) {
     memset(to, 0, (size_t)(6 * LANES * WINOGRAD_CHUNK) * sizeof(elem));
     for (int64_t i = 0; i < rows; i++, to += LANES * WINOGRAD_CHUNK) {
         int64_t h = h0 + i;
@@ -172,7 +175,8 @@ static void copy_chunk(const struct winograd_planes *p, const elem *source, int6
 static int readable(const struct winograd_planes *p, const elem *first, const struct chunk *c, int64_t rows) {
     for (int64_t i = 0; i < rows; i++) {
         const elem *one = c->row[i], *other = one + (LANES - 1) * c->next[i];
-        if (c->next[i] && (one < first || other < first || one + WINOGRAD_CHUNK > p->end || other + WINOGRAD_CHUNK > p->end)) return 0;
+        if (!c->next[i]) continue; /* zeros */
+        if (one < first || one + WINOGRAD_CHUNK > p->end || other < first || other + WINOGRAD_CHUNK > p->end) return 0;
     }
     return 1;
 }
@@ -182,11 +186,13 @@ INLINE void transform_segment(const int kind, const struct winograd_planes *p, c
                               int64_t channels, const struct winograd_segment *s, elem *v, int64_t plane, int64_t row,
                               elem *scratch) {
     static const elem zero[WINOGRAD_CHUNK];
-    elem *half = scratch, *carry = half + 6 * WINOGRAD_CHUNK * LANES, *put_by = carry + 24 * LANES, *copy = put_by + 30 * LANES;
+    elem *half = scratch, *carry = half + 6 * WINOGRAD_CHUNK * LANES;
+    elem *put_by = carry + 24 * LANES, *copy = put_by + 30 * LANES;
     int64_t down = kind == GRADIENT ? GRADIENT : s->rows, rows = side((int)down);
     int64_t h0 = p->first_h + 4 * s->i, w0 = p->first_w + 4 * s->j;
     int64_t columns = 4 * s->tiles + (s->edge ? s->edge + 2 : side(kind) - 4);
-    int pixels = p->stride[1] == 1 && channels >= LANES, in_vectors = pixels || (p->stride[3] == 1 && channels >= LANES);
+    int pixels = p->stride[1] == 1 && channels >= LANES;
+    int in_vectors = pixels || (p->stride[3] == 1 && channels >= LANES);
     for (int64_t tile = 0; 4 * tile < columns; tile += TILES, w0 += WINOGRAD_CHUNK) {
         struct chunk c = {.begin = min64(WINOGRAD_CHUNK, max64(0, -w0))};
         c.end = max64(c.begin, min64(WINOGRAD_CHUNK, p->sw - w0));
@@ -200,7 +206,8 @@ INLINE void transform_segment(const int kind, const struct winograd_planes *p, c
         if (!in_vectors || (masked && !pixels && !readable(p, first, &c, rows)))
             copy_chunk(p, source, min64(LANES, channels), h0, w0, rows, &c, copy);
         transform_columns(down, pixels, masked, &c, half);
-        struct wanted w = {.whole = s->tiles - tile, .edge = s->edge ? s->tiles - tile : -2, .before = tile > 0 && tile <= s->tiles};
+        struct wanted w = {.whole = s->tiles - tile, .edge = s->edge ? s->tiles - tile : -2,
+                           .before = tile > 0 && tile <= s->tiles};
         elem *to = v + (s->slot + tile) * row;
         if (pixels)
             transform_rows(kind, 0, down, &w, half, carry, put_by, to, plane, row);
@@ -215,26 +222,26 @@ INLINE void transform_segment(const int kind, const struct winograd_planes *p, c
     }
 }
 
-INLINE void transform_tiles(const int kind, const struct winograd_planes *p, const elem *source, int64_t channels, int64_t first,
-                            int64_t count, elem *to, int64_t plane, int64_t row, elem *scratch) {
+INLINE void transform_tiles(const int kind, const struct winograd_planes *p, const elem *source, int64_t channels,
+                            int64_t first, int64_t count, elem *to, int64_t plane, int64_t row, elem *scratch) {
     struct winograd_order next = NAME(winograd_order)(p, first, count);
     for (int64_t tile = first; tile < first + count;) {
         struct winograd_segment s = winograd_segment(p, tile, first + count, next.begin);
         for (int64_t j = 0; j < channels; j += LANES) {
             int64_t c = max64(0, min64(j, channels - LANES)); /* the last vector overlaps the one before */
-            transform_segment(kind, p, source, source + s.image * p->stride[0] + c * p->stride[1], min64(LANES, channels - c), &s,
-                              to + c, plane, row, scratch);
+            const elem *from = source + s.image * p->stride[0] + c * p->stride[1];
+            transform_segment(kind, p, source, from, min64(LANES, channels - c), &s, to + c, plane, row, scratch);
         }
         tile += s.tiles + (s.edge > 0);
     }
 }
 
-void NAME(winograd_transform_inputs)(const struct winograd_planes *p, const elem *source, int64_t channels, int64_t first,
-                                     int64_t count, elem *to, int64_t plane, int64_t row, elem *scratch) {
+void NAME(winograd_transform_inputs)(const struct winograd_planes *p, const elem *source, int64_t channels,
+                                     int64_t first, int64_t count, elem *to, int64_t plane, int64_t row, elem *scratch) {
     transform_tiles(4, p, source, channels, first, count, to, plane, row, scratch);
 }
 
-void NAME(winograd_transform_gradients)(const struct winograd_planes *p, const elem *gradient, int64_t channels, int64_t first,
-                                        int64_t count, elem *to, int64_t plane, int64_t row, elem *scratch) {
+void NAME(winograd_transform_gradients)(const struct winograd_planes *p, const elem *gradient, int64_t channels,
+                                        int64_t first, int64_t count, elem *to, int64_t plane, int64_t row, elem *scratch) {
     transform_tiles(GRADIENT, p, gradient, channels, first, count, to, plane, row, scratch);
 }

@@ -5,8 +5,8 @@
 /* ---- one tile, one vector of channels ---- */
 
 /* A^T m A of a whole tile.  In a function of its own, this just fits the registers. */
-INLINE void whole_tile(const elem *m, int64_t plane, const elem *bias, const int relu, const int stream, elem *to, int64_t pitch_h,
-                       int64_t pitch_w) {
+INLINE void whole_tile(const elem *m, int64_t plane, const elem *bias, const int relu, const int stream, elem *to,
+                       int64_t pitch_h, int64_t pitch_w) {
     vec half[4][6];
 #pragma GCC unroll 6
     for (int j = 0; j < 6; j++) {
@@ -82,7 +82,8 @@ static void edge_tile(int64_t rows, int64_t cols, const elem *m, int64_t plane, 
 /* ---- segments ---- */
 
 /* [pixel][LANES] -> planes, pixels d_w apart */
-static void store_planes(const elem *from, int64_t pixels, int64_t lanes, elem *to, int64_t d_c, int64_t d_w, int stream) {
+static void store_planes(const elem *from, int64_t pixels, int64_t lanes, elem *to, int64_t d_c, int64_t d_w,
+                         int stream) {
     stream = stream && d_c * ELEM_BYTES % VEC_BYTES == 0;
     for (int64_t q = 0; q < pixels; q += LANES) {
         int64_t p = max64(0, min64(q, pixels - LANES)), count = min64(LANES, pixels - p);
@@ -109,17 +110,19 @@ static void store_planes(const elem *from, int64_t pixels, int64_t lanes, elem *
     }
 }
 
-/* A group of a segment's tiles, [t0, t1) and, if it is the last one, that at the edge; one vector of channels, of which `lanes`
-   exist. */
-static void store_group(const struct winograd_planes *p, const struct winograd_segment *s, int64_t t0, int64_t t1, const elem *m,
-                        int64_t plane, int64_t row, const elem *bias, int relu, int64_t lanes, elem *dest, elem *buffer) {
+/* A group of a segment's tiles, [t0, t1) and, if it is the last one, that at the edge; one vector of channels, of which
+   `lanes` exist. */
+static void store_group(const struct winograd_planes *p, const struct winograd_segment *s, int64_t t0, int64_t t1,
+                        const elem *m, int64_t plane, int64_t row, const elem *bias, int relu, int64_t lanes,
+                        elem *dest, elem *buffer) {
     const int64_t *d = p->stride;
     int64_t edge = t1 == s->tiles ? s->edge : 0, cols = 4 * (t1 - t0) + edge;
     int in_place = d[1] == 1 && lanes == LANES;
     dest += s->image * d[0] + 4 * s->i * d[2] + 4 * (s->j + t0) * d[3];
     elem *to = in_place ? dest : buffer;
     int64_t pitch_h = in_place ? d[2] : cols * LANES, pitch_w = in_place ? d[3] : LANES;
-    int stream = in_place && p->stream && ((uintptr_t)dest | (uintptr_t)(d[2] * ELEM_BYTES) | (uintptr_t)(d[3] * ELEM_BYTES)) % VEC_BYTES == 0;
+    uintptr_t places = (uintptr_t)dest | (uintptr_t)(d[2] * ELEM_BYTES) | (uintptr_t)(d[3] * ELEM_BYTES);
+    int stream = in_place && p->stream && places % VEC_BYTES == 0;
     tile_function *whole = tile_of[relu != 0][stream];
     for (int64_t t = t0; t < t1; t++, to += 4 * pitch_w) {
         const elem *from = m + (s->slot + t) * row;
@@ -132,12 +135,13 @@ static void store_group(const struct winograd_planes *p, const struct winograd_s
     if (in_place) return;
     int one_run = d[2] == cols * d[3];
     for (int64_t i = 0; i < (one_run ? 1 : s->rows); i++)
-        store_planes(buffer + i * cols * LANES, one_run ? s->rows * cols : cols, lanes, dest + i * d[2], d[1], d[3], p->stream);
+        store_planes(buffer + i * cols * LANES, one_run ? s->rows * cols : cols, lanes, dest + i * d[2], d[1], d[3],
+                     p->stream);
 }
 
 void NAME(winograd_transform_outputs)(const struct winograd_planes *p, const elem *m, int64_t plane, int64_t row,
-                                      int64_t channels, int64_t first, int64_t count, const elem *bias, int relu, elem *dest,
-                                      elem *scratch) {
+                                      int64_t channels, int64_t first, int64_t count, const elem *bias, int relu,
+                                      elem *dest, elem *scratch) {
     struct winograd_order next = NAME(winograd_order)(p, first, count);
     for (int64_t tile = first; tile < first + count;) {
         struct winograd_segment s = winograd_segment(p, tile, first + count, next.begin);

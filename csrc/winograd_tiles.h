@@ -1,15 +1,17 @@
-/* From planes to transformed tiles and back.  An output plane is cut into tiles of 4x4, counted row by row and image after image;
-   what the division leaves over are tiles of fewer rows or columns, which need fewer products (winograd_transform.h). */
+/* From planes to transformed tiles and back.  An output plane is cut into tiles of 4x4, counted row by row and image after
+   image; what the division leaves over are tiles of fewer rows or columns, which need fewer products
+   (winograd_transform.h). */
 #ifndef ENGINE_WINOGRAD_TILES_H
 #define ENGINE_WINOGRAD_TILES_H
 
 #include "arena.h"
 #include "vec.h"
 
-/* The planes that tiles are read from or written to.  Tile (i, j) begins at row first_h + 4*i, column first_w + 4*j; outside is zero. */
+/* The planes that tiles are read from or written to.  Tile (i, j) begins at row first_h + 4*i, column first_w + 4*j;
+   outside is zero. */
 struct winograd_planes {
     int64_t tiles_h, tiles_w;
-    int64_t edge_h, edge_w; /* outputs down the last row of tiles and across the last column, if these are not whole; else 0 */
+    int64_t edge_h, edge_w; /* outputs down the last row of tiles and across the last column, or 0 if these are whole */
     int64_t sh, sw, first_h, first_w;
     int64_t stride[4]; /* n c h w */
     const elem *end;   /* just behind the last element: no read may pass it */
@@ -18,25 +20,27 @@ struct winograd_planes {
 
 /* ---- the order of tiles ---- */
 
-/* The tiles of a block are sorted, so that every product is one of a run of them: those that lack rows, whole ones, those that lack
-   columns, those that lack both.  `begin` is where each kind begins in the block; a tile's place there is its slot. */
+/* The tiles of a block are sorted, so that every product is one of a run of them: those that lack rows, whole ones, those
+   that lack columns, those that lack both.  `begin` is where each kind begins in the block; a tile's place there is its
+   slot. */
 struct winograd_order {
     int64_t begin[5];
 };
 struct winograd_order NAME(winograd_order)(const struct winograd_planes *p, int64_t first, int64_t count);
 
 /* the slots of tiles that need the product at place (i, j) */
-void NAME(winograd_slots)(const struct winograd_planes *p, const struct winograd_order *order, int i, int j, int64_t *begin,
-                          int64_t *end);
+void NAME(winograd_slots)(const struct winograd_planes *p, const struct winograd_order *order, int i, int j,
+                          int64_t *begin, int64_t *end);
 
-/* A run of tiles within one row of tiles: `tiles` of them are not short of columns and have slots one after the other; behind them
-   comes one of `edge` columns if that is not 0. */
+/* A run of tiles within one row of tiles: `tiles` of them are not short of columns and have slots one after the other;
+   behind them comes one of `edge` columns if that is not 0. */
 struct winograd_segment {
     int64_t image, i, j, rows, tiles, slot, edge, edge_slot;
 };
 
 /* The segment that begins with a tile, cut off at `end`; `next` is the next free slot of each kind. */
-INLINE struct winograd_segment winograd_segment(const struct winograd_planes *p, int64_t tile, int64_t end, int64_t next[4]) {
+INLINE struct winograd_segment winograd_segment(const struct winograd_planes *p, int64_t tile, int64_t end,
+                                                int64_t next[4]) {
     int64_t i = tile / p->tiles_w % p->tiles_h, j = tile % p->tiles_w, tiles = min64(p->tiles_w - j, end - tile);
     int low = p->edge_h && i == p->tiles_h - 1, edge = p->edge_w && j + tiles == p->tiles_w;
     int kind = low ? 0 : 1, edge_kind = low ? 3 : 2;
@@ -55,21 +59,21 @@ INLINE struct winograd_segment winograd_segment(const struct winograd_planes *p,
 #define WINOGRAD_GROUP 16                      /* tiles on their way out */
 #define WINOGRAD_SCRATCH ((12 * WINOGRAD_CHUNK + 54 + 16 * (WINOGRAD_GROUP + 1)) * LANES)
 
-/* B^T d B of the inputs of `channels` channels and tiles [first, first + count): position (i, j) of the tile with a slot goes to
-   to[(6*i + j)*plane + slot*row + channel] */
-void NAME(winograd_transform_inputs)(const struct winograd_planes *p, const elem *source, int64_t channels, int64_t first,
-                                     int64_t count, elem *to, int64_t plane, int64_t row, elem *scratch);
+/* B^T d B of the inputs of `channels` channels and tiles [first, first + count): position (i, j) of the tile with a slot
+   goes to to[(6*i + j)*plane + slot*row + channel] */
+void NAME(winograd_transform_inputs)(const struct winograd_planes *p, const elem *source, int64_t channels,
+                                     int64_t first, int64_t count, elem *to, int64_t plane, int64_t row, elem *scratch);
 /* The same for G dy G^T of 4x4 gradients, where all tiles count as whole. */
-void NAME(winograd_transform_gradients)(const struct winograd_planes *p, const elem *gradient, int64_t channels, int64_t first,
-                                        int64_t count, elem *to, int64_t plane, int64_t row, elem *scratch);
+void NAME(winograd_transform_gradients)(const struct winograd_planes *p, const elem *gradient, int64_t channels,
+                                        int64_t first, int64_t count, elem *to, int64_t plane, int64_t row, elem *scratch);
 /* A^T m A, where m lies as `to` above, with bias and relu -> dest; bias may be NULL */
 void NAME(winograd_transform_outputs)(const struct winograd_planes *p, const elem *m, int64_t plane, int64_t row,
-                                      int64_t channels, int64_t first, int64_t count, const elem *bias, int relu, elem *dest,
-                                      elem *scratch);
+                                      int64_t channels, int64_t first, int64_t count, const elem *bias, int relu,
+                                      elem *dest, elem *scratch);
 
-/* Sends for one of so many parts of the inputs of these tiles, for them to be in the cache when they are transformed. */
-void NAME(winograd_prefetch)(const struct winograd_planes *p, const elem *source, int64_t channels, int64_t first, int64_t count,
-                             int64_t part, int64_t parts);
+/* Sends for one of so many parts of the inputs of these tiles: they are to be in the cache when they are transformed. */
+void NAME(winograd_prefetch)(const struct winograd_planes *p, const elem *source, int64_t channels, int64_t first,
+                             int64_t count, int64_t part, int64_t parts);
 
 /* ---- memory ---- */
 

@@ -10,9 +10,9 @@
    near one round far less (Barabasz et al., "Error Analysis and Improving the Accuracy of Winograd Convolution", 2020):
    a = 3/4 and b = 3/2 are as exact as a plain sum of products.  tests/test_winograd.py derives every constant below.
 
-   A tile at the edge of an image, of which only r < 4 outputs exist, needs the products at r + 2 of the points alone, and takes
-   the same G g there: interpolation at 0, a, -a, b (the first r + 1 of them) and infinity, whose row p of B^T is that of its own
-   points times N(p) over N(p) of its own points.  What belongs to a point has the same place in every array.
+   A tile at the edge of an image, of which only r < 4 outputs exist, needs the products at r + 2 of the points alone, and
+   takes the same G g there: interpolation at 0, a, -a, b (the first r + 1 of them) and infinity, whose row p of B^T is that
+   of its own points times N(p) over N(p) of its own points.  What belongs to a point has the same place in every array.
 
    F(3, 4), the gradient of the weights, is the same with the roles of y and g exchanged: same points, same B^T. */
 #ifndef ENGINE_WINOGRAD_TRANSFORM_H
