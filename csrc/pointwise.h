@@ -43,6 +43,13 @@ INLINE struct pixels dest_pixels(const struct correlation *c) {
     return pixels_of(c->n, c->dh, c->dw, c->d_stride[0], c->d_stride[2], c->d_stride[3]);
 }
 
+/* a destination of so many bytes is no longer in a cache when somebody reads it */
+enum { POINTWISE_STREAM_BYTES = 8 << 20 };
+
+INLINE int pointwise_streams(const struct correlation *c) {
+    return c->n * c->g * c->dc * c->dh * c->dw * (int64_t)sizeof(elem) >= POINTWISE_STREAM_BYTES;
+}
+
 INLINE int64_t pixel_offset(const struct pixels *p, int64_t q) {
     return q / (p->h * p->w) * p->stride_n + q / p->w % p->h * p->stride_h + q % p->w * p->stride_w;
 }

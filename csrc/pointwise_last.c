@@ -17,6 +17,7 @@ struct blocking {
     int64_t pixels, strip, strips;   /* a strip is so many pixels */
     int64_t parts;                   /* into how many tasks the blocks of a strip are dealt */
     int64_t chunk;
+    int stream;
 };
 
 struct job {
@@ -33,7 +34,7 @@ struct job {
 };
 
 static struct blocking block_up(const struct correlation *c) {
-    struct blocking b = {.pixels = c->n * c->dh * c->dw, .chunk = product_chunk(c->sc)};
+    struct blocking b = {.pixels = c->n * c->dh * c->dw, .chunk = product_chunk(c->sc), .stream = pointwise_streams(c)};
     b.width = min64(TILE_VECS, ceil_div(c->dc, LANES)) * LANES;
     b.blocks = ceil_div(c->dc, b.width);
     int64_t height = tile_rows(b.width / LANES), most = STRIP_BYTES / (c->sc * (int64_t)sizeof(elem));
@@ -96,12 +97,14 @@ static void multiply(const struct job *job, const struct worker *w, int64_t pixe
     for (int64_t k0 = 0; k0 < c->sc; k0 += job->b.chunk) {
         struct product p = {.k = min64(job->b.chunk, c->sc - k0), .a = source + k0 * c->s_stride[1], .a_step = c->s_stride[1],
                             .b = packed + k0 * width, .b_step = width, .to = dest, .lanes = lanes - width + LANES,
-                            .add = k0 > 0, .ahead = packed + k0 * width, .ahead_step = width};
+                            .add = k0 > 0};
         int ends = k0 + p.k == c->sc;
         p.lane_bias = ends ? bias : NULL;
         p.relu = ends && c->relu;
+        p.stream = job->b.stream && p.k == c->sc; /* otherwise it is read again */
         for (int64_t q = 0; q < pixels; q += height) {
             p.rows = min64(height, pixels - q), p.a_row = w->from + q, p.to_row = w->to + q;
+            p.ahead = p.b, p.ahead_step = width;
             NAME(product)(vecs, p.rows)(&p);
         }
     }
@@ -130,13 +133,16 @@ static void strip_task(void *context, int64_t task, int64_t worker) {
         w->to[q] = pixel_offset(&job->to, q0 + min64(q, pixels - 1));
     }
     const elem *source = job->source + group * c->sc * c->s_stride[1];
-    for (int64_t block = part * b->blocks / b->parts; block < (part + 1) * b->blocks / b->parts; block++) {
+    int64_t first = part * b->blocks / b->parts, last = (part + 1) * b->blocks / b->parts;
+    elem *begin = job->dest + job->phase->d_offset + group * c->dc;
+    for (int64_t block = first; block < last; block++) {
         int64_t j = block * b->width, lanes = min64(b->width, c->dc - j), channel = group * c->dc + j;
-        elem *dest = job->dest + job->phase->d_offset + channel;
+        elem *dest = begin + j;
         multiply(job, w, pixels, lanes, source, job->packed + c->sc * (group * padded(c) + j),
                  job->bias ? job->bias + channel : NULL, dest);
         if (job->phases > 1) clear(job, q0, pixels, lanes, dest, w->to);
     }
+    if (b->stream) vec_stream_end();
 }
 
 void NAME(pointwise_last)(int64_t phases, const struct correlation *phase, const elem *source, const elem *weight,

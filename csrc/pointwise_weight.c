@@ -152,30 +152,13 @@ static void stage_vectors(const struct side *side, const struct worker *w, int64
 
 /* ---- fetching ahead --------------------------------------------------------------------------------------------- */
 
-/* Memory to come, as `outer` stretches of `lines` cache lines.  Every product fetches a line of some of the stretches. */
-struct ahead {
-    const elem *from;
-    int64_t outer, stride, lines;
-};
-
-static struct ahead look_ahead(const struct side *side, int64_t c0, int64_t channels, int64_t q, int64_t count) {
+/* what a chunk will read of one operand */
+static struct stretches look_ahead(const struct side *side, int64_t c0, int64_t channels, int64_t q, int64_t count) {
     int64_t begin = pixel_offset(&side->pixels, q), end = pixel_offset(&side->pixels, q + count - 1) + 1;
     const elem *from = side->data + c0 * side->stride_c + begin;
-    if (side->stride_c != 1) return (struct ahead){from, channels, side->stride_c, max64(0, min64(count, ceil_div(end - begin, LINE)))};
+    if (side->stride_c != 1) return (struct stretches){from, channels, side->stride_c, max64(0, min64(count, ceil_div(end - begin, LINE)))};
     int64_t even = min64(count, pixels_left(&side->pixels, q));
-    return (struct ahead){from, even, side->pixels.stride_w, ceil_div(channels, LINE)};
-}
-
-/* lets the *turn'th product have its share; 0: all have been taken */
-static int fetch_share(const struct ahead *ahead, int64_t *turn, struct product *p) {
-    int64_t shares = ceil_div(ahead->outer, p->k), all = shares * ahead->lines;
-    if (*turn >= all) {
-        *turn -= all;
-        return 0;
-    }
-    p->ahead = ahead->from + *turn % shares * p->k * ahead->stride + *turn / shares * LINE;
-    p->ahead_step = ahead->stride;
-    return 1;
+    return (struct stretches){from, even, side->pixels.stride_w, ceil_div(channels, LINE)};
 }
 
 /* ---- multiplying ------------------------------------------------------------------------------------------------ */
@@ -231,15 +214,15 @@ static void multiply_chunk(const struct job *job, const struct worker *w, const 
     struct side row = job->row, vec = job->vec;
     row.data += e->group * row.channels * row.stride_c;
     vec.data += e->group * vec.channels * vec.stride_c;
-    int64_t q0, count, turn = 0;
+    int64_t q0, count;
     pixels_of_chunk(b, chunk, &q0, &count);
     struct rows rows = rows_of_chunk(job, &row, w, e, q0, count);
-    struct ahead ahead_rows = {0}, ahead_vectors = {0};
+    struct errands errands = {0};
     if (chunk + 1 < b->chunks) {
         int64_t next, length;
         pixels_of_chunk(b, chunk + 1, &next, &length);
-        ahead_rows = look_ahead(&row, e->r0, e->rows, next, length);
-        ahead_vectors = look_ahead(&vec, e->block0 * WIDTH, min64(vec.channels - e->block0 * WIDTH, e->blocks * WIDTH), next, length);
+        errands.todo[0] = look_ahead(&row, e->r0, e->rows, next, length);
+        errands.todo[1] = look_ahead(&vec, e->block0 * WIDTH, min64(vec.channels - e->block0 * WIDTH, e->blocks * WIDTH), next, length);
     }
 
     int64_t a_row[TILE_ROWS_1], to_row[TILE_ROWS_1], to_step = direct(job) ? row.stride_weight : WIDTH;
@@ -251,14 +234,12 @@ static void multiply_chunk(const struct job *job, const struct worker *w, const 
         elem *to = direct(job) ? gradient(job, e) + e->r0 * to_step + c0 : acc + block * b->row_range * WIDTH;
         struct product p = {.k = count, .a_row = a_row, .a_step = rows.k_step, .b = w->vectors, .b_step = vecs * LANES,
                             .to_row = to_row, .lanes = lanes - (vecs - 1) * LANES, .add = add};
-        for (int64_t r = 0; r < e->rows; r += height, turn++) {
+        for (int64_t r = 0; r < e->rows; r += height) {
             p.rows = min64(height, e->rows - r);
             for (int64_t i = p.rows; i < height; i++) a_row[i] = a_row[p.rows - 1];
             p.a = rows.at + r * rows.step;
             p.to = to + r * to_step;
-            int64_t share = turn;
-            if (!fetch_share(&ahead_rows, &share, &p) && !fetch_share(&ahead_vectors, &share, &p))
-                p.ahead = p.b, p.ahead_step = p.b_step;
+            product_errand(&errands, &p);
             NAME(product)(vecs, p.rows)(&p);
         }
     }

@@ -20,15 +20,42 @@ struct product {
     int64_t rows, lanes; /* stored: rows, and lanes of the last vector; b is read whole */
     int add;             /* to what is there; then row_bias[r] or lane_bias[v], where not NULL, and relu */
     const elem *row_bias, *lane_bias;
-    int relu;
+    int relu, stream;  /* stream: past the caches where aligned; vec_stream_end() when all is done */
     const elem *ahead; /* one line of memory to fetch at each k, for later */
     int64_t ahead_step;
+    elem *keep; /* product_keeping() copies b here, [k][WIDTH of the tile] */
 };
 
 typedef void product_function(const struct product *p);
 
 /* the tile of that many vectors, 1 <= vecs <= TILE_VECS, for up to `rows` rows; tile_rows(vecs) is the most */
 product_function *NAME(product)(int64_t vecs, int64_t rows);
+
+/* the tile of TILE_VECS vectors, which also copies b */
+void NAME(product_keeping)(const struct product *p);
+
+/* Memory that is soon needed, read or written: `count` stretches of `lines` cache lines.  Its lines are fetched one at each k
+   of the products made meanwhile, which hides the time this takes where the processor itself cannot foresee what comes. */
+struct stretches {
+    const elem *from;
+    int64_t count, stride, lines;
+};
+
+struct errands {
+    struct stretches todo[2];
+    int64_t which, line, done;
+};
+
+/* gives the product as many of the lines to fetch as it has terms */
+INLINE void product_errand(struct errands *e, struct product *p) {
+    while (e->which < 2 && e->line >= e->todo[e->which].lines) e->which++, e->line = e->done = 0;
+    p->ahead = p->b, p->ahead_step = p->b_step; /* here already: nothing to fetch */
+    if (e->which == 2) return;
+    const struct stretches *s = &e->todo[e->which];
+    p->ahead = s->from + e->done * s->stride + e->line * (64 / ELEM_BYTES), p->ahead_step = s->stride;
+    e->done += p->k;
+    if (e->done >= s->count) e->done = 0, e->line++;
+}
 
 /* k is summed in chunks from zero, which rounds less and keeps the chunk of b in L1: how many, and how long */
 INLINE int64_t product_chunks(int64_t k) {

@@ -210,8 +210,8 @@ def _axis(draw, kernels, room, plain):
     dilation = 1 if plain or kernel == 1 else draw(st.sampled_from((1, 1, 1, 2, 3)))
     span = dilation * (kernel - 1) + 1
     wanted = draw(st.sampled_from([width for width in WIDTHS if width <= max(1, room)]))
-    before, after = (draw(st.sampled_from((0, 0, kernel // 2, span - 1, span, span + 1)))
-                     for _ in range(2))
+    pads = (0, 0, kernel // 2, span - 1, span, span + 1) if kernels != (1,) else (0, 0, 0, 1)
+    before, after = (draw(st.sampled_from(pads)) for _ in range(2))
     spare = draw(st.integers(0, stride - 1))
     size = max(1, (wanted - 1) * stride + span + spare - before - after)
     out = output_size(size, before, after, kernel, stride, dilation)
@@ -226,6 +226,8 @@ def conv2d_cases(draw, dtypes=DTYPES, only_3x3=False):
     room = max(1, MAX_MACS // max(1, n * oc * (ic // g)))
     kernels = (1, 2, 3, 3, 3, 4, 5, 7, 11) if room >= 500 else (1, 2, 3, 3, 3)
     kernels = (3,) if only_3x3 else kernels
+    if not only_3x3 and draw(st.integers(0, 5)) == 0:
+        kernels = (1,)  # 1x1 has kernels of its own; rarely would both axes draw it
     ih, oh, kh, sh, pt, pb, dh = draw(_axis(kernels, min(18, room // 9), only_3x3))
     iw, ow, kw, sw, pl, pr, dw = draw(_axis(kernels, min(65, room // (oh * kh * 3)), only_3x3))
     problem = Conv2dProblem(
