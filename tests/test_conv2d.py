@@ -387,7 +387,7 @@ def test_weight_gradient_of_more_than_fits_a_cache(variant, geometry, order):
     with variants.level(variant):
         actual = engine.conv2d_backward_weight(dy, x, p.weight_shape, **case.geometry,
                                                **variant.options)
-    assert_equal(actual, naive.conv2d_backward_weight(dy, x, p.weight_shape, **case.naive))
+    assert_equal(actual, naive.conv_backward_weight(dy, x, p.weight_shape, **case.naive))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
