@@ -46,7 +46,7 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
         "bf16x6" multiplies float32 numbers as sums of three bfloat16 on the tiles of AMX (Henry,
         Tang & Heinecke, ARITH 2019) and sums in float32.  With the last two an infinity can become
         NaN, and bf16x6 flushes subnormal products.  None: the fastest for the geometry; in
-        float32 each is at least as accurate as a plain sum.
+        float32 the errors of all are at the level of a plain sum.
     backend : {"c", "numba", "numpy"}, optional
         The only backend to use.  None: the first of these that can do it.
 
