@@ -4,9 +4,9 @@
 
 #include <stdatomic.h>
 
-#define ISA_TABLES(name)                                                                                               \
-    extern const struct kernels kernels_##name##_f32, kernels_##name##_f64, kernels_##name##_i32, kernels_##name##_i64;
-#define ISA(arch, name, flags, test) ISA_ON_##arch(ISA_TABLES(name))
+#define ISA_TABLES(name, others)                                                                                       \
+    extern const struct kernels kernels_##name##_f32, kernels_##others##_f64, kernels_##others##_i32, kernels_##others##_i64;
+#define ISA(arch, name, others, flags, test) ISA_ON_##arch(ISA_TABLES(name, others))
 #include "isa.def"
 #undef ISA
 
@@ -15,9 +15,9 @@ struct level {
     const struct kernels *kernels[ENGINE_TYPES];
 };
 
-#define ISA_LEVEL(name)                                                                                                \
-    {#name, {&kernels_##name##_f32, &kernels_##name##_f64, &kernels_##name##_i32, &kernels_##name##_i64}},
-#define ISA(arch, name, flags, test) ISA_ON_##arch(ISA_LEVEL(name))
+#define ISA_LEVEL(name, others)                                                                                        \
+    {#name, {&kernels_##name##_f32, &kernels_##others##_f64, &kernels_##others##_i32, &kernels_##others##_i64}},
+#define ISA(arch, name, others, flags, test) ISA_ON_##arch(ISA_LEVEL(name, others))
 static const struct level levels[] = {
 #include "isa.def"
 };
@@ -30,7 +30,7 @@ int32_t engine_isa_count(void) {
     if (known) return known;
     int32_t usable = 0, open = 1;
 #define ISA_TEST(test) open = open && (test), usable += open;
-#define ISA(arch, name, flags, test) ISA_ON_##arch(ISA_TEST(test))
+#define ISA(arch, name, others, flags, test) ISA_ON_##arch(ISA_TEST(test))
 #include "isa.def"
 #undef ISA
     atomic_store(&count, usable);

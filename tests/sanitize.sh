@@ -22,7 +22,7 @@ export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1
 export UBSAN_OPTIONS=print_stacktrace=1:halt_on_error=1
 # `pytest`, as `python -m pytest` would import the engine of this folder, which has no C library;
 # without capture, or the report of a sanitizer that aborts would be lost
-sanitized() { LD_PRELOAD="${runtimes[*]}" "${python%/*}/pytest" -q --capture=no -p no:cacheprovider "$@"; }
+sanitized() { LD_PRELOAD="${runtimes[*]}" "${python%/*}/pytest" -q --capture=no -p no:cacheprovider -n auto "$@"; }
 
 (cd / && LD_PRELOAD="${runtimes[*]}" "$python" - "$site") <<'PYTHON'
 import sys
