@@ -65,7 +65,9 @@ static enum way choose_way(const struct pool *pool) {
     const struct axis *h = &pool->h, *w = &pool->w;
     if (NAME(pixels_in_place)(pool)) return PIXELS;
     int regular = w->regular && w->stride <= MAX_STRIDE && (w->kernel - 1) * w->step + w->pad <= 4 * w->in + 64;
-    if (regular && w->out >= LANES / 2) return PLANES;
+    /* rows that fill less than half a vector are better transposed, unless little is done with them */
+    int little = pool->backward && !pool->reads_x ? w->stride > 1 : h->kernel * w->kernel <= 4;
+    if (regular && 8 * w->out >= (little ? 3 : 4) * LANES) return PLANES;
     if (NAME(pixels_fit)(pool)) return PIXELS;
     return regular && h->kernel <= h->in && w->span < 2 * LANES ? PLANES : WINDOWS;
 }

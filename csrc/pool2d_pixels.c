@@ -89,7 +89,8 @@ INLINE void pixel_maximum(const struct pool *pool, const struct image *m, int ve
     }
 }
 
-INLINE void pixel_sum(const struct pool *pool, const struct image *m, int vecs, int64_t i, int64_t j, int64_t c,
+/* `plain`: an average, whose terms are the cells themselves. */
+INLINE void pixel_sum(const struct pool *pool, const struct image *m, int vecs, int plain, int64_t i, int64_t j, int64_t c,
                       int64_t channels) {
     const struct axis *h = &pool->h, *w = &pool->w;
     vec total[WIDE] = {{0}};
@@ -97,20 +98,27 @@ INLINE void pixel_sum(const struct pool *pool, const struct image *m, int vecs, 
         const elem *cell = m->x + row * m->x_row + w->first[j] * m->x_pixel + c;
         vec along[WIDE] = {{0}}; /* rows are summed on their own: less rounding */
         for (int64_t col = w->first[j]; col < w->end[j]; col += w->step, cell += w->step * m->x_pixel)
-            for (int v = 0; v < vecs; v++) along[v] += pool_term(pool, load_channels(cell + v * LANES, channels));
+            for (int v = 0; v < vecs; v++) {
+                vec value = load_channels(cell + v * LANES, channels);
+                along[v] += plain ? value : pool_term(pool, value);
+            }
         for (int v = 0; v < vecs; v++) total[v] += along[v];
     }
     elem *to = m->y + i * m->y_row + j * m->y_pixel + c;
     vec count = vec_splat(h->count[i] * w->count[j]);
     for (int v = 0; v < vecs; v++)
-        store_channels(to + v * LANES, pool_finish(pool, total[v], count), channels, m->stream);
+        store_channels(to + v * LANES, plain ? total[v] / count : pool_finish(pool, total[v], count), channels, m->stream);
 }
 
 static void forward_row(const struct pool *pool, const struct image *m, int64_t i) {
     int coded = m->code || m->index;
     for (int64_t j = 0; j < pool->w.out; j++) {
-        if (!pool->maximum) {
-#define BLOCK(vecs, c, lanes) pixel_sum(pool, m, vecs, i, j, c, lanes)
+        if (pool_is_norm(pool)) {
+#define BLOCK(vecs, c, lanes) pixel_sum(pool, m, vecs, 0, i, j, c, lanes)
+            EACH_BLOCK(k, m->channels);
+#undef BLOCK
+        } else if (!pool->maximum) {
+#define BLOCK(vecs, c, lanes) pixel_sum(pool, m, vecs, 1, i, j, c, lanes)
             EACH_BLOCK(k, m->channels);
 #undef BLOCK
         } else if (coded) {
