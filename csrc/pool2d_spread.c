@@ -21,7 +21,7 @@ INLINE vec add(const struct sources *from, int coded, int64_t source, int64_t wi
     return coded ? mask_add(mask_equal(vec_load_bits(from->code + at), place), total, share) : total + share;
 }
 
-/* The sums of the cells residue + m*stride, ..., LANES of them. */
+/* The sums of the cells residue + m*stride, ..., LANES of them; windows come in C order, as wherever gradients are summed. */
 INLINE vec total_of(const struct spread *s, struct shape shape, const struct sources *from, int coded, int64_t residue,
                     int64_t m, vec_bits place) {
     int64_t kernel = shape.kernel ? shape.kernel : s->kernel, sources = shape.sources ? shape.sources : from->count;
@@ -33,11 +33,11 @@ INLINE vec total_of(const struct spread *s, struct shape shape, const struct sou
                 total = add(from, coded, i, m + s->reach[k], place, total);
         } else if (shape.stride == 1) {
 #pragma GCC unroll 4
-            for (int64_t k = 0; k < kernel; k++) total = add(from, coded, i, m + s->pad - k, place, total);
+            for (int64_t k = kernel - 1; k >= 0; k--) total = add(from, coded, i, m + s->pad - k, place, total);
         } else {
-            int64_t first = (residue + shape.odd) % 2;
+            int64_t first = (residue + shape.odd) % 2, last = first + (kernel - first + 1) / 2 * 2 - 2;
 #pragma GCC unroll 2
-            for (int64_t k = first; k < kernel; k += 2)
+            for (int64_t k = last; k >= first; k -= 2)
                 total = add(from, coded, i, m + s->pad / 2 + (residue + shape.odd - k) / 2, place, total);
         }
     }
@@ -141,7 +141,7 @@ void NAME(spread_reach)(const struct axis *w, int64_t *reach, int64_t *reach_beg
     int64_t found = 0;
     for (int64_t residue = 0; residue < w->stride; residue++) {
         reach_begin[residue] = found;
-        for (int64_t k = 0; k < w->kernel; k++)
+        for (int64_t k = w->kernel - 1; k >= 0; k--)
             if ((residue + w->pad - k * w->step) % w->stride == 0) reach[found++] = (residue + w->pad - k * w->step) / w->stride;
     }
     reach_begin[w->stride] = found;
