@@ -123,9 +123,14 @@ INLINE void block_of_pairs(const int taps_h, const struct depthwise_rows *d, int
     }
 }
 
+/* the phase whose taps say which rows are read: the second only where the first has none */
+INLINE const struct correlation *with_taps(const struct depthwise_rows *d) {
+    return d->phase[0].c->taps_h || !d->phase[1].c ? d->phase[0].c : d->phase[1].c;
+}
+
 /* Rows `apart` rows from one another share source rows where the taps are as far apart (and the step is 1). */
 INLINE void all_rows(const int taps_h, const int step, const struct depthwise_rows *d) {
-    const struct correlation *c = d->phase[0].c->taps_h ? d->phase[0].c : d->phase[1].c;
+    const struct correlation *c = with_taps(d);
     int64_t apart = taps_h > 1 && step == 1 ? c->space_h : 1, end = d->row0 + d->rows;
     for (int64_t first = d->row0; first < d->row0 + min64(apart, d->rows); first++)
         for (int64_t i = first; i < end; i += ROWS * apart) {
@@ -161,9 +166,8 @@ int NAME(depthwise_rows_suits)(const struct correlation *c, int in_pairs) {
 }
 
 void NAME(depthwise_rows)(const struct depthwise_rows *d) {
-    const struct correlation *c = d->phase[0].c;
-    int64_t taps_h = c->taps_h || !d->phase[1].c ? c->taps_h : d->phase[1].c->taps_h;
+    const struct correlation *c = with_taps(d);
 #define CASE(taps, step)                                                                                               \
     case 10 * taps + step: all_rows(taps, step, d); break;
-    switch (10 * taps_h + c->step_h) { CASES }
+    switch (10 * c->taps_h + c->step_h) { CASES }
 }
