@@ -171,11 +171,11 @@ static void copy_chunk(const struct winograd_planes *p, const elem *source, int6
     }
 }
 
-/* whether whole vectors of all rows and channels lie in [first, p->end) */
-static int readable(const struct winograd_planes *p, const elem *first, const struct chunk *c, int64_t rows) {
+/* whether whole vectors of all rows and channels, but for rows that are `zero`, lie in [first, p->end) */
+static int readable(const struct winograd_planes *p, const elem *first, const elem *zero, const struct chunk *c, int64_t rows) {
     for (int64_t i = 0; i < rows; i++) {
         const elem *one = c->row[i], *other = one + (LANES - 1) * c->next[i];
-        if (!c->next[i]) continue; /* zeros */
+        if (one == zero) continue;
         if (one < first || one + WINOGRAD_CHUNK > p->end || other < first || other + WINOGRAD_CHUNK > p->end) return 0;
     }
     return 1;
@@ -203,7 +203,7 @@ INLINE void transform_segment(const int kind, const struct winograd_planes *p, c
             c.next[i] = inside ? p->stride[pixels ? 3 : 1] : 0;
         }
         int masked = c.begin > 0 || c.end < WINOGRAD_CHUNK;
-        if (!in_vectors || (masked && !pixels && !readable(p, first, &c, rows)))
+        if (!in_vectors || (masked && !pixels && !readable(p, first, zero, &c, rows)))
             copy_chunk(p, source, min64(LANES, channels), h0, w0, rows, &c, copy);
         transform_columns(down, pixels, masked, &c, half);
         struct wanted w = {.whole = s->tiles - tile, .edge = s->edge ? s->tiles - tile : -2,
