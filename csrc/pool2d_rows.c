@@ -19,9 +19,9 @@ INLINE vec cells_at(const struct rows *r, struct shape shape, const elem *row, i
 
 /* Memory is quick only if it is asked for long before. */
 INLINE void ask_ahead(const struct rows *r, struct shape shape, int64_t i, int64_t m) {
+    if (shape.stride == 0 || !r->ahead) return;
     int64_t rows = shape.kh && r->stride_h == shape.stride ? shape.stride : min64(r->kh, r->stride_h);
     const elem *ahead = r->ahead + i * r->stride_h * r->ahead_row + m * shape.stride;
-    if (shape.stride == 0 || !r->ahead) return;
     for (int64_t t = 0; t < rows; t++, ahead += r->ahead_row)
         for (int k = 0; k < shape.stride; k++) __builtin_prefetch(ahead + k * LANES);
 }
