@@ -5,15 +5,15 @@
 #if HAVE_AMX
 
 #include "amx_source.h"
+#include "filters.h"
 #include "thread.h"
-#include "transpose.h"
 
 enum {
-    CHUNK = 36,               /* steps summed from zero before they are added up */
+    CHUNK = 36,                /* steps summed from zero before they are added up */
     STRIP_PIXELS = 1024,       /* destination pixels of one strip, gaps between its rows not counted */
     STRIP_BYTES = 1024 * 1024, /* staged source of one strip: processors with AMX have 2 MiB of L2 a core */
     TASKS_PER_THREAD = 4,
-    FEWEST_PIXELS = 128,      /* that pay for packing the weights, part by part */
+    FEWEST_PIXELS = 128,       /* that pay for packing the weights, part by part */
 };
 
 struct job {
@@ -100,28 +100,6 @@ int64_t NAME(amx_correlate_workspace)(const struct correlation *c) {
     return arena.used;
 }
 
-/* weight[lane][channel][tap] -> to[channel][tap][16 lanes], zero past the last channel and lane */
-static void gather_filters(const struct correlation *c, int64_t taps, const elem *from, int64_t lanes, int64_t channels,
-                           int64_t most, elem *to) {
-    if (lanes < AMX_ROWS || channels < most) memset(to, 0, (size_t)(most * taps * AMX_ROWS) * sizeof(elem));
-    if (c->w_w == 1 && c->w_h == c->taps_w && c->w_sc == taps) {
-        NAME(transpose)(lanes, channels * taps, from, c->w_dc, to, AMX_ROWS);
-        return;
-    }
-    int backwards = c->w_w == -1 && c->w_h == -c->taps_w && c->w_dc > 0;
-    for (int64_t channel = 0; channel < channels; channel++) {
-        const elem *at = from + channel * c->w_sc;
-        elem *rows = to + channel * taps * AMX_ROWS;
-        if (backwards) {
-            NAME(transpose)(lanes, taps, at - (taps - 1), c->w_dc, rows + (taps - 1) * AMX_ROWS, -AMX_ROWS);
-            continue;
-        }
-        for (int64_t tap = 0; tap < taps; tap++)
-            for (int64_t l = 0; l < lanes; l++)
-                rows[tap * AMX_ROWS + l] = at[tap / c->taps_w * c->w_h + tap % c->taps_w * c->w_w + l * c->w_dc];
-    }
-}
-
 /* One tile of weights of one step, each part. */
 static void pack_tile(const elem *filters, int64_t taps, const struct amx_source *s, int64_t part_words, uint32_t *to) {
     for (int64_t j = 0; j < s->pairs; j++) {
@@ -142,8 +120,9 @@ static void pack_weights(void *context, int64_t task, int64_t worker) {
     uint32_t *to = job->packed + (group * job->tiles + 2 * pair) * job->steps * job->s.parts * AMX_TILE_WORDS + tile % 2 * AMX_TILE_WORDS;
     elem *filters = job->worker[worker].filters;
     for (int64_t block = 0; block < job->s.blocks; block++) {
-        int64_t first = block * 2 * pairs;
-        gather_filters(c, job->taps, from + first * c->w_sc, lanes, min64(2 * pairs, c->sc - first), 2 * pairs, filters);
+        int64_t first = block * 2 * pairs, channels = min64(2 * pairs, c->sc - first), k = channels * job->taps;
+        NAME(gather_filters)(c, lanes, channels, from + first * c->w_sc, AMX_ROWS, filters);
+        memset(filters + k * AMX_ROWS, 0, (size_t)((2 * pairs * job->taps - k) * AMX_ROWS) * sizeof(elem));
         for (int64_t tap = 0; tap < job->taps; tap++, to += job->s.parts * part_words)
             pack_tile(filters + tap * AMX_ROWS, job->taps, &job->s, part_words, to);
     }

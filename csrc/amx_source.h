@@ -10,6 +10,7 @@
 #include "amx_tile.h"
 #include "arena.h"
 #include "correlate.h"
+#include "range.h"
 
 struct amx_source {
     int64_t pairs, blocks;
@@ -68,12 +69,6 @@ INLINE void amx_put(const int half, vec low, vec high, int64_t pairs, uint32_t *
     for (int p = 0; p < AMX_PARTS; p++) _mm512_mask_storeu_epi32(to + p * pairs, mask, (__m512i)amx_pair(a[p], b[p]));
 }
 
-/* the part [*begin, *end) of first, first + step, ... (`size` of them) that lies within [0, limit) */
-static void amx_inside(int64_t first, int64_t size, int64_t step, int64_t limit, int64_t *begin, int64_t *end) {
-    *begin = first >= 0 ? 0 : min64(size, ceil_div(-first, step));
-    *end = first >= limit ? *begin : max64(*begin, min64(size, ceil_div(limit - first, step)));
-}
-
 /* `pixels` pixels whose channels lie in memory as the source's */
 INLINE void amx_stage_pixels(const int half, const struct amx_source *s, const struct correlation *c, const void *from,
                              int64_t stride, int64_t pixels, uint32_t *to) {
@@ -116,7 +111,7 @@ INLINE void amx_stage(const int half, const struct amx_source *s, const struct c
     for (int64_t phase_h = 0; phase_h < s->phases_h; phase_h++)
         for (int64_t phase_w = 0; phase_w < s->phases_w; phase_w++) {
             int64_t left, right;
-            amx_inside(w0 + phase_w, s->cols, c->step_w, c->sw, &left, &right);
+            range_inside(w0 + phase_w, c->step_w, s->cols, c->sw, &left, &right);
             for (int64_t r = 0; r < s->rows; r++) {
                 int64_t h = h0 + phase_h + r * c->step_h, w = w0 + phase_w + left * c->step_w;
                 int64_t inside = h >= 0 && h < c->sh ? right - left : 0, zeros = inside ? left : s->cols;

@@ -8,6 +8,7 @@
    themselves.  Either way the order is that of one image after the other, whatever the number of threads. */
 #include "conv2d_weight.h"
 #include "arena.h"
+#include "range.h"
 #include "thread.h"
 #include "tile.h"
 #include "transpose.h"
@@ -199,13 +200,6 @@ static void gather_task(void *context, int64_t task, int64_t worker) {
 
 /* ---- sums ---- */
 
-/* The part [*begin, *end) of the outputs [first, first + count) for which a tap lies inside the input. */
-static void inside(int64_t first, int64_t count, int64_t stride, int64_t tap, int64_t size, int64_t *begin,
-                   int64_t *end) {
-    *begin = max64(first, tap < 0 ? ceil_div(-tap, stride) : 0);
-    *end = max64(*begin, min64(first + count, size > tap ? ceil_div(size - tap, stride) : 0));
-}
-
 /* Whether that row of taps lies inside the input on every line of the strip. */
 static int sees_all_lines(const engine_conv2d *p, const struct strip *strip, int64_t r) {
     int64_t top = strip->line % p->oh, bottom = top + strip->lines - 1, tap = r * p->dil_h - p->pad_t;
@@ -239,7 +233,9 @@ struct sight {
 
 static struct sight sight_of(const engine_conv2d *p, const struct strip *strip, int64_t tap) {
     struct sight s = {.r = sees_all_lines(p, strip, tap / p->kw) ? -1 : tap / p->kw};
-    inside(strip->j0, strip->cols, p->stride_w, tap % p->kw * p->dil_w - p->pad_l, p->iw, &s.begin, &s.end);
+    int64_t first = strip->j0 * p->stride_w + tap % p->kw * p->dil_w - p->pad_l;
+    range_inside(first, p->stride_w, strip->cols, p->iw, &s.begin, &s.end);
+    s.begin += strip->j0, s.end += strip->j0;
     return s;
 }
 

@@ -3,11 +3,11 @@
 #include "correlate.h"
 #include "ahead.h"
 #include "arena.h"
+#include "filters.h"
 #include "finish.h"
 #include "stage.h"
 #include "thread.h"
 #include "tile.h"
-#include "transpose.h"
 
 enum {
     CHUNK = 384,              /* products summed from zero before they are added up, at most: rounds less */
@@ -191,28 +191,6 @@ int64_t NAME(correlate_workspace)(int64_t phases, int64_t across, const struct c
 
 /* ---- weights: [k][width] for one group and block of channels ---- */
 
-static void pack_block(const struct correlation *c, int64_t lanes, int64_t width, const elem *from, elem *to) {
-    int64_t taps = taps_of(c), k = c->sc * taps;
-    if (lanes < width) /* the lanes past the last channel */
-        for (int64_t i = 0; i < k; i++) memset(to + i * width + lanes, 0, (size_t)(width - lanes) * sizeof(elem));
-    if (c->w_w == 1 && c->w_h == c->taps_w && c->w_sc == taps) { /* weight[j] is contiguous over all k */
-        NAME(transpose)(lanes, k, from, c->w_dc, to, width);
-        return;
-    }
-    int backwards = c->w_w == -1 && c->w_h == -c->taps_w && c->w_dc > 0; /* weight[j][channel] is, in reverse */
-    for (int64_t channel = 0; channel < c->sc; channel++) {
-        const elem *at = from + channel * c->w_sc;
-        elem *rows = to + channel * taps * width;
-        if (backwards) {
-            NAME(transpose)(lanes, taps, at - (taps - 1), c->w_dc, rows + (taps - 1) * width, -width);
-            continue;
-        }
-        for (int64_t tap = 0; tap < taps; tap++)
-            for (int64_t j = 0; j < lanes; j++)
-                rows[tap * width + j] = at[tap / c->taps_w * c->w_h + tap % c->taps_w * c->w_w + j * c->w_dc];
-    }
-}
-
 struct packing {
     const struct correlation *phase;
     const struct blocking *b;
@@ -229,8 +207,9 @@ static void pack_task(void *context, int64_t task, int64_t worker) {
     int64_t width = first_vec(b, block + 1) * LANES - first;
     elem *to = p->packed;
     for (const struct correlation *before = p->phase; before < c; before++) to += packed_size(before, b);
-    pack_block(c, min64(width, c->dc - first), width, p->weight + c->weight_offset + group * c->w_group + first * c->w_dc,
-               to + c->sc * taps_of(c) * (group * b->vecs * LANES + first));
+    NAME(gather_filters)(c, min64(width, c->dc - first), c->sc,
+                         p->weight + c->weight_offset + group * c->w_group + first * c->w_dc, width,
+                         to + c->sc * taps_of(c) * (group * b->vecs * LANES + first));
 }
 
 static void pack(int64_t phases, const struct correlation *phase, const struct blocking *b, const elem *weight, elem *packed) {

@@ -155,10 +155,10 @@ static void rows(const struct job *job, int64_t f, int64_t image, int64_t i, int
     const struct correlation *c = &job->phase[f];
     struct pixels t = {.c = c, .packed = job->packed[f], .bias = job->bias};
     int64_t inner0, inner1, last0, last1; /* columns at which every tap is inside */
-    positions_inside(c->first_w, c->step_w, c->dw, c->sw, &inner0, &inner1);
-    positions_inside(c->first_w + (c->taps_w - 1) * c->space_w, c->step_w, c->dw, c->sw, &last0, &last1);
+    range_inside(c->first_w, c->step_w, c->dw, c->sw, &inner0, &inner1);
+    range_inside(c->first_w + (c->taps_w - 1) * c->space_w, c->step_w, c->dw, c->sw, &last0, &last1);
     inner0 = max64(inner0, last0), inner1 = min64(inner1, last1);
-    taps_inside(i, c->step_h, c->first_h, c->space_h, c->taps_h, c->sh, &t.h0, &t.h1);
+    range_inside(i * c->step_h + c->first_h, c->space_h, c->taps_h, c->sh, &t.h0, &t.h1);
     const elem *source = job->source + image * c->s_stride[0] + (i * c->step_h + c->first_h) * c->s_stride[2];
     elem *dest = job->dest + c->d_offset + image * c->d_stride[0] + i * c->d_stride[2];
     for (int64_t x = 0; x < c->dw;) {
@@ -170,7 +170,7 @@ static void rows(const struct job *job, int64_t f, int64_t image, int64_t i, int
             two ? two_rows_of_pixels(&t) : several_pixels(&t);
             x += PIXELS;
         } else {
-            taps_inside(x, c->step_w, c->first_w, c->space_w, c->taps_w, c->sw, &t.w0, &t.w1);
+            range_inside(x * c->step_w + c->first_w, c->space_w, c->taps_w, c->sw, &t.w0, &t.w1);
             one_pixel(&t);
             t.source += c->s_stride[2], t.dest += c->d_stride[2];
             if (two) one_pixel(&t);

@@ -53,14 +53,14 @@ INLINE void sum_row(const int taps, const int vecs, const struct correlation *c,
 INLINE void weight_row(const int vecs, const struct correlation *c, const elem *x, const elem *dy, int64_t i, int64_t count,
                        elem *acc) {
     int64_t h0, h1;
-    taps_inside(i, c->step_h, c->first_h, c->space_h, c->taps_h, c->sh, &h0, &h1);
+    range_inside(i * c->step_h + c->first_h, c->space_h, c->taps_h, c->sh, &h0, &h1);
     for (int64_t r = h0; r < h1; r++) {
         const elem *line = x + (i * c->step_h + c->first_h + r * c->space_h) * c->s_stride[2];
         for (int64_t s = 0; s < c->taps_w;) {
             int64_t taps = c->taps_w - s >= TAPS ? TAPS : 1, offset = c->first_w + s * c->space_w;
             int64_t begin, end, last0, last1;
-            positions_inside(offset, c->step_w, c->dw, c->sw, &begin, &end);
-            positions_inside(offset + (taps - 1) * c->space_w, c->step_w, c->dw, c->sw, &last0, &last1);
+            range_inside(offset, c->step_w, c->dw, c->sw, &begin, &end);
+            range_inside(offset + (taps - 1) * c->space_w, c->step_w, c->dw, c->sw, &last0, &last1);
             const elem *from = line + offset * c->s_stride[3];
             elem *to = acc + (r * c->taps_w + s) * c->g;
             if (taps == 1) {
@@ -68,7 +68,7 @@ INLINE void weight_row(const int vecs, const struct correlation *c, const elem *
             } else {
                 int64_t inner0 = max64(begin, last0), inner1 = max64(inner0, min64(end, last1));
                 for (int64_t t = 0; t < taps; t++) { /* the margins, where only some taps are inside */
-                    positions_inside(offset + t * c->space_w, c->step_w, c->dw, c->sw, &begin, &end);
+                    range_inside(offset + t * c->space_w, c->step_w, c->dw, c->sw, &begin, &end);
                     const elem *at = from + t * c->space_w * c->s_stride[3];
                     sum_row(1, vecs, c, at, dy, begin, min64(end, inner0), count, to + t * c->g);
                     sum_row(1, vecs, c, at, dy, max64(begin, inner1), end, count, to + t * c->g);

@@ -1,5 +1,5 @@
 #include "stage.h"
-#include "arena.h"
+#include "range.h"
 
 /* Rows are short, so no calls: the last vector overlaps the one before it. */
 INLINE void copy_row(int64_t count, const elem *from, elem *to) {
@@ -31,16 +31,10 @@ INLINE void zero(int64_t count, elem *to) {
     for (int64_t i = 0; i < count; i++) to[i] = 0;
 }
 
-/* the part [*begin, *end) of the positions first, first + step, ... (`size` of them) that lies within [0, limit) */
-static void inside(int64_t first, int64_t size, int64_t step, int64_t limit, int64_t *begin, int64_t *end) {
-    *begin = first >= 0 ? 0 : min64(size, ceil_div(-first, step));
-    *end = first >= limit ? *begin : max64(*begin, min64(size, ceil_div(limit - first, step)));
-}
-
 static void stage_planes(const struct window *w, const elem *source, elem *copy) {
     int64_t top, bottom, left, right;
-    inside(w->h0, w->rows, w->step_h, w->sh, &top, &bottom);
-    inside(w->w0, w->cols, w->step_w, w->sw, &left, &right);
+    range_inside(w->h0, w->step_h, w->rows, w->sh, &top, &bottom);
+    range_inside(w->w0, w->step_w, w->cols, w->sw, &left, &right);
     for (int64_t c = 0; c < w->channels; c++) {
         for (int64_t h = 0; h < w->rows; h++) {
             elem *row = copy + c * w->pitch_c + h * w->pitch_h;
@@ -59,8 +53,8 @@ static void stage_planes(const struct window *w, const elem *source, elem *copy)
 
 static void stage_channels_last(const struct window *w, const elem *source, elem *copy) {
     int64_t top, bottom, left, right;
-    inside(w->h0, w->rows, w->step_h, w->sh, &top, &bottom);
-    inside(w->w0, w->cols, w->step_w, w->sw, &left, &right);
+    range_inside(w->h0, w->step_h, w->rows, w->sh, &top, &bottom);
+    range_inside(w->w0, w->step_w, w->cols, w->sw, &left, &right);
     int64_t step = w->step_w * w->stride_w, adjacent = step == w->channels && w->pitch_w == w->channels && w->stride_c == 1;
     for (int64_t h = 0; h < w->rows; h++) {
         elem *row = copy + h * w->pitch_h;
