@@ -208,6 +208,30 @@ def test_every_layer_can_be_saved(tmp_path):
         assert again.predict(x).tobytes() == model.predict(x).tobytes(), name
 
 
+class Counting(nn.Layer):
+    """Knows how many training batches it has seen."""
+
+    def create(self, input_shape):
+        self.buffers = {"seen": np.zeros(1, np.int64)}
+        return {"scale": np.ones(1)}
+
+    def forward(self, x, training=False):
+        self.buffers["seen"] += training
+        return x * self.params["scale"]
+
+    def backward(self, dy, need_dx=True):
+        self.set_grads(scale=0)
+        return dy * self.params["scale"]
+
+
+def test_buffers_are_saved_with_the_parameters(tmp_path):
+    model = nn.Sequential([Counting(name="count"), nn.Flatten(), nn.Dense(2), nn.Softmax()])
+    model.fit(*bars(40), batch_size=8, progress=False)
+    assert [name for name, _ in model.arrays()][:2] == ["count.scale", "count.seen"]
+    model.save(tmp_path / "model")
+    assert nn.load(tmp_path / "model").layers[0].buffers["seen"] == [5]
+
+
 def test_the_file_is_plain_safetensors(tmp_path):
     network(input_shape=(1, 8, 8)).save(tmp_path / "model")
     arrays = safetensors_numpy.load_file(tmp_path / "model")

@@ -30,6 +30,9 @@ class Layer:
     ----------
     params, grads : dict of str to ndarray
         The parameters by name, and the gradients the last `backward` left, of the same shapes.
+    buffers : dict of str to ndarray
+        What a layer learns without a gradient, such as running means; saved with the parameters.
+        `create` sets it, and a forward pass changes its arrays in place.
     input_shape, output_shape : tuple of int
         Shapes of one sample, without the batch axis; known once the layer is built.
     """
@@ -47,6 +50,7 @@ class Layer:
         self.name = name
         self.params: dict[str, np.ndarray] = {}
         self.grads: dict[str, np.ndarray] = {}
+        self.buffers: dict[str, np.ndarray] = {}
 
     def build(self, input_shape: tuple[int, ...], context: Context) -> tuple[int, ...]:
         """Create the parameters for inputs of that shape; returns the shape of the outputs.
@@ -110,3 +114,10 @@ class Layer:
             yield prefix + name, value
         for child in self.children:
             yield from child.parameters(f"{prefix}{child.name}.")
+
+    def arrays(self, prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
+        """As `parameters`, with the buffers of each layer after its parameters."""
+        for name, value in (self.params | self.buffers).items():
+            yield prefix + name, value
+        for child in self.children:
+            yield from child.arrays(f"{prefix}{child.name}.")

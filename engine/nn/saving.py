@@ -1,4 +1,4 @@
-"""Models as safetensors files: the parameters by name, the architecture as JSON beside them.
+"""Models as safetensors files: all arrays by name, the architecture as JSON beside them.
 
 Nothing in such a file can run code, unlike a pickle.
 """
@@ -23,7 +23,7 @@ def save(model, path) -> None:
                    "input_shape": model.input_shape, "epochs_done": model.epochs_done,
                    "metadata": model.metadata}
     data = need("safetensors.numpy", "saving a model").save(
-        dict(model.parameters()), metadata={"engine": json.dumps(description, default=_plain)})
+        dict(model.arrays()), metadata={"engine": json.dumps(description, default=_plain)})
     write_whole(path, data)
 
 
@@ -35,7 +35,7 @@ def load(path):
     OSError
         If the file cannot be read.
     ValueError
-        If it is not such a file, or does not hold exactly the parameters of its architecture.
+        If it is not such a file, or does not hold exactly the arrays of its architecture.
     """
     safetensors = need("safetensors", "loading a model")
     with open(path, "rb"):  # a missing file is an ordinary error of the system
@@ -57,7 +57,7 @@ def load(path):
         model.epochs_done, model.metadata = description["epochs_done"], description["metadata"]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"load: `{path}` does not describe a model: {error}") from error
-    _fill(path, dict(model.parameters()), arrays)
+    _fill(path, dict(model.arrays()), arrays)
     return model
 
 
