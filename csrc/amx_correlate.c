@@ -6,6 +6,7 @@
 
 #include "amx_source.h"
 #include "filters.h"
+#include "kernels.h"
 #include "thread.h"
 
 enum {
@@ -46,7 +47,7 @@ static struct correlation flattened(const struct correlation *c) {
 }
 
 int NAME(amx_wins)(const struct correlation *c) {
-    return c->sc >= AMX_PAIRS && c->dc >= AMX_ROWS && c->dh * c->dw >= (c->bfloat16 ? AMX_ROWS : FEWEST_PIXELS);
+    return level_has_amx() && c->sc >= AMX_PAIRS && c->dc >= AMX_ROWS && c->dh * c->dw >= (c->bfloat16 ? AMX_ROWS : FEWEST_PIXELS);
 }
 
 static struct job block_up(const struct correlation *correlation) {

@@ -10,7 +10,8 @@
 
 #include "vec.h"
 
-#if defined(__AMX_BF16__) && ELEM_CODE(ENGINE_ELEM) == ELEM_f32
+/* ENGINE_AMX: the assembler knows the instructions.  What is compiled here runs only if the processor does, too. */
+#if ENGINE_AMX && VEC_BYTES == 64 && ELEM_CODE(ENGINE_ELEM) == ELEM_f32
 #define HAVE_AMX 1
 #else
 #define HAVE_AMX 0

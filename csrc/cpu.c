@@ -25,7 +25,7 @@ int cpu_has_avx512(void) {
 }
 
 int cpu_has_amx(void) {
-#if defined(__linux__) && defined(SYS_arch_prctl)
+#if ENGINE_AMX && defined(__linux__) && defined(SYS_arch_prctl)
     unsigned a, b, c, d, bf16 = 1u << 22, tile = 1u << 24;
     if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d & (bf16 | tile)) != (bf16 | tile)) return 0;
     enum { ARCH_REQ_XCOMP_PERM = 0x1023, XFEATURE_XTILEDATA = 18 }; /* tiles enlarge what a thread's state takes: Linux wants to be asked */

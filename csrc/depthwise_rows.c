@@ -153,9 +153,13 @@ INLINE void all_rows(const int taps_h, const int step, const struct depthwise_ro
         }
 }
 
-/* which taps_h and step are instantiated */
+/* which taps_h and step are instantiated; for integers the usual ones, as each takes much code */
+#if ELEM_IS_FLOATING
 #define CASES                                                                                                          \
     CASE(0, 1) CASE(1, 1) CASE(2, 1) CASE(3, 1) CASE(4, 1) CASE(5, 1) CASE(7, 1) CASE(3, 2) CASE(5, 2) CASE(7, 2)
+#else
+#define CASES CASE(3, 1) CASE(5, 1) CASE(3, 2)
+#endif
 
 int NAME(depthwise_rows_suits)(const struct correlation *c, int in_pairs) {
     int shared = c->step_h == 1 || c->space_h == 1; /* see all_rows */

@@ -3,10 +3,11 @@
 #include "cpu.h"
 
 #include <stdatomic.h>
+#include <string.h>
 
-#define ISA_TABLES(name, others)                                                                                       \
-    extern const struct kernels kernels_##name##_f32, kernels_##others##_f64, kernels_##others##_i32, kernels_##others##_i64;
-#define ISA(arch, name, others, flags, test) ISA_ON_##arch(ISA_TABLES(name, others))
+#define ISA_TABLES(name, whose)                                                                                        \
+    extern const struct kernels kernels_##whose##_f32, kernels_##whose##_f64, kernels_##whose##_i32, kernels_##whose##_i64;
+#define ISA(arch, name, whose, flags, test) ISA_ON_##arch(ISA_TABLES(name, whose))
 #include "isa.def"
 #undef ISA
 
@@ -15,9 +16,9 @@ struct level {
     const struct kernels *kernels[ENGINE_TYPES];
 };
 
-#define ISA_LEVEL(name, others)                                                                                        \
-    {#name, {&kernels_##name##_f32, &kernels_##others##_f64, &kernels_##others##_i32, &kernels_##others##_i64}},
-#define ISA(arch, name, others, flags, test) ISA_ON_##arch(ISA_LEVEL(name, others))
+#define ISA_LEVEL(name, whose)                                                                                         \
+    {#name, {&kernels_##whose##_f32, &kernels_##whose##_f64, &kernels_##whose##_i32, &kernels_##whose##_i64}},
+#define ISA(arch, name, whose, flags, test) ISA_ON_##arch(ISA_LEVEL(name, whose))
 static const struct level levels[] = {
 #include "isa.def"
 };
@@ -30,7 +31,7 @@ int32_t engine_isa_count(void) {
     if (known) return known;
     int32_t usable = 0, open = 1;
 #define ISA_TEST(test) open = open && (test), usable += open;
-#define ISA(arch, name, others, flags, test) ISA_ON_##arch(ISA_TEST(test))
+#define ISA(arch, name, whose, flags, test) ISA_ON_##arch(ISA_TEST(test))
 #include "isa.def"
 #undef ISA
     atomic_store(&count, usable);
@@ -51,6 +52,8 @@ void engine_set_isa(int32_t level) {
 const char *engine_isa_name(int32_t level) {
     return level >= 0 && level < (int32_t)(sizeof levels / sizeof *levels) ? levels[level].name : "";
 }
+
+int level_has_amx(void) { return strcmp(levels[engine_get_isa()].name, "amx") == 0; }
 
 static const struct kernels *kernels(int32_t type) { return levels[engine_get_isa()].kernels[type]; }
 

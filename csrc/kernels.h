@@ -17,4 +17,6 @@ struct kernels {
     int32_t (*pool2d_backward)(const engine_pool2d *, const void *dy, const void *x, const int64_t *indices, void *dx, void *);
 };
 
+int level_has_amx(void); /* whether the level in use is the one that may run kernels on tiles */
+
 #endif
