@@ -43,6 +43,22 @@ INLINE struct pixels dest_pixels(const struct correlation *c) {
     return pixels_of(c->n, c->dh, c->dw, c->d_stride[0], c->d_stride[2], c->d_stride[3]);
 }
 
+/* Copies the pixels of one channel, so many, `stride` apart.  If it is free to, it reads and writes whole vectors: where the
+   next channel lies behind, and what is written too much is overwritten later. */
+INLINE void copy_pixels(int64_t count, const elem *from, int64_t stride, elem *to, int free) {
+    int64_t i = 0, end = free ? count : count - LANES + 1; /* of the first element of a vector */
+    if (stride == 1)
+        for (; i < end; i += LANES) vec_store(to + i, vec_load(from + i));
+    else if (stride == 2 && free)
+        for (; i < end; i += LANES) vec_store(to + i, vec_even(vec_load(from + 2 * i), vec_load(from + 2 * i + LANES)));
+    for (; i < count; i++) to[i] = from[i * stride];
+}
+
+/* whether reading whole vectors of pixels stays within the next channel */
+INLINE int next_channel_covers(int64_t count, int64_t stride, int64_t stride_c) {
+    return stride > 0 && (count + LANES - 1) / LANES * LANES * stride <= stride_c + (count - 1) * stride;
+}
+
 /* a destination of so many bytes is no longer in a cache when somebody reads it */
 enum { POINTWISE_STREAM_BYTES = 8 << 20 };
 

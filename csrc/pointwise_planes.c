@@ -101,28 +101,13 @@ static void turn_task(void *context, int64_t task, int64_t worker) {
 
 /* ---- gathering -------------------------------------------------------------------------------------------------- */
 
-/* Of a channel that another one lies behind, whole vectors may be read and written: the excess is overwritten later. */
-INLINE void copy_freely(int64_t count, const elem *from, int64_t stride, elem *to) {
-    if (stride == 1)
-        for (int64_t i = 0; i < count; i += LANES) vec_store(to + i, vec_load(from + i));
-    else
-        for (int64_t i = 0; i < count; i += LANES)
-            vec_store(to + i, vec_even(vec_load(from + 2 * i), vec_load(from + 2 * i + LANES)));
-}
-
 static void gather_channels(const struct job *job, const struct worker *w, int64_t pieces, const elem *source) {
     int64_t stride_c = job->c->s_stride[1], stride_w = job->from.stride_w, channels = job->c->sc;
     for (int64_t c = 0; c < channels; c++)
         for (int64_t i = 0; i < pieces; i++) {
             const struct piece *piece = &w->piece[i];
-            const elem *from = source + piece->from + c * stride_c;
-            elem *to = w->panel + piece->to + c * WIDTH;
-            int64_t whole = ceil_div(piece->count, LANES) * LANES;
-            int free = (stride_w == 1 || stride_w == 2) && whole * stride_w <= stride_c + (piece->count - 1) * stride_w;
-            if (free && c < channels - 1)
-                copy_freely(piece->count, from, stride_w, to);
-            else
-                for (int64_t q = 0; q < piece->count; q++) to[q] = from[q * stride_w];
+            int free = c < channels - 1 && next_channel_covers(piece->count, stride_w, stride_c);
+            copy_pixels(piece->count, source + piece->from + c * stride_c, stride_w, w->panel + piece->to + c * WIDTH, free);
         }
 }
 

@@ -47,12 +47,13 @@ struct job {
 
 static int64_t vectors(int64_t channels) { return ceil_div(channels, LANES); }
 
-/* The operand with the cheaper vectors is turned. */
+/* The operand whose vectors are cheaper to make; x in case of doubt, whose products are rows of the gradient. */
 static void choose_sides(struct job *job, const elem *x_data, const elem *dy_data) {
     const struct correlation *c = job->c;
     struct side x = {c->sc, c->s_stride[1], c->w_sc, source_pixels(c), x_data};
     struct side dy = {c->dc, c->d_stride[1], c->w_dc, dest_pixels(c), dy_data};
-    int x_in_vectors = vectors(c->sc) * (c->dc + TRANSPOSING) <= vectors(c->dc) * (c->sc + TRANSPOSING);
+    int64_t x_costs = vectors(c->sc) * (c->dc + TRANSPOSING), dy_costs = vectors(c->dc) * (c->sc + TRANSPOSING);
+    int x_in_vectors = 32 * x_costs <= 33 * dy_costs;
     job->vec = x_in_vectors ? x : dy;
     job->row = x_in_vectors ? dy : x;
 }
@@ -64,14 +65,15 @@ static struct blocking block_up(const struct job *job) {
     b.row_ranges = ceil_div(job->row.channels, MOST_ROWS);
     b.row_range = ceil_div(ceil_div(job->row.channels, b.row_ranges), height) * height;
     b.row_ranges = ceil_div(job->row.channels, b.row_range);
-    b.block_ranges = ceil_div(b.blocks, MOST_VECTORS);
+    b.block_ranges = max64(ceil_div(b.blocks, MOST_VECTORS), min64(b.blocks, ceil_div(TASKS, c->g * b.row_ranges)));
     b.block_range = ceil_div(b.blocks, b.block_ranges);
     b.block_ranges = ceil_div(b.blocks, b.block_range);
 
     most = min64(most, 256);
     b.in_place = job->row.pixels.run >= most / 2 || job->row.pixels.run >= pixels;
     b.run = max64(1, b.in_place ? min64(job->row.pixels.run, pixels) : pixels);
-    b.chunk = ceil_div(ceil_div(b.run, ceil_div(b.run, most)), LINE) * LINE;
+    int64_t whole = b.in_place ? LINE : min64(most, job->row.pixels.run); /* chunks begin where lines or runs begin */
+    b.chunk = ceil_div(ceil_div(b.run, ceil_div(b.run, most)), whole) * whole;
     b.run_chunks = ceil_div(b.run, b.chunk);
     b.chunks = pixels / b.run * b.run_chunks;
     b.slices = max64(1, min64(b.chunks, TASKS / (c->g * b.row_ranges * b.block_ranges)));
@@ -104,20 +106,16 @@ int64_t NAME(pointwise_weight_workspace)(const struct correlation *c) {
 
 /* ---- staging ---------------------------------------------------------------------------------------------------- */
 
-/* channels [c0, c0 + channels) of pixels [q0, q0 + count) -> [channel][chunk] */
+/* channels [c0, c0 + channels) of pixels [q0, q0 + count) -> [channel][pitch] */
 static void stage_planes(const struct side *side, int64_t c0, int64_t channels, int64_t q0, int64_t count, elem *to,
                          int64_t pitch) {
     for (int64_t q = 0; q < count;) {
         int64_t length = min64(count - q, pixels_left(&side->pixels, q0 + q)), stride = side->pixels.stride_w;
         const elem *from = side->data + c0 * side->stride_c + pixel_offset(&side->pixels, q0 + q);
-        for (int64_t c = 0; c < channels; c++) {
-            const elem *at = from + c * side->stride_c;
-            elem *row = to + c * pitch + q;
-            int64_t i = 0;
-            if (stride == 1)
-                for (; i + LANES <= length; i += LANES) vec_store(row + i, vec_load(at + i));
-            for (; i < length; i++) row[i] = at[i * stride];
-        }
+        int within = q + ceil_div(length, LANES) * LANES <= count; /* the excess must not reach the next channel's row */
+        int covers = within && next_channel_covers(length, stride, side->stride_c);
+        for (int64_t c = 0; c < channels; c++)
+            copy_pixels(length, from + c * side->stride_c, stride, to + c * pitch + q, covers && c < channels - 1);
         q += length;
     }
 }
@@ -141,9 +139,13 @@ static void stage_vectors(const struct side *side, const struct worker *w, int64
     if (channels < width) memset(w->vectors, 0, (size_t)(count * width) * sizeof(elem));
     if (side->stride_c == 1) {
         stage_pixels(side, c0, channels, q0, count, w->vectors, width);
-    } else if (side->pixels.stride_w == 1 && pixels_left(&side->pixels, q0) >= count) {
-        const elem *from = side->data + c0 * side->stride_c + pixel_offset(&side->pixels, q0);
-        NAME(transpose)(channels, count, from, side->stride_c, w->vectors, width);
+    } else if (side->pixels.stride_w == 1 && side->pixels.run >= LANES) {
+        for (int64_t q = 0; q < count;) {
+            int64_t length = min64(count - q, pixels_left(&side->pixels, q0 + q));
+            const elem *from = side->data + c0 * side->stride_c + pixel_offset(&side->pixels, q0 + q);
+            NAME(transpose)(channels, length, from, side->stride_c, w->vectors + q * width, width);
+            q += length;
+        }
     } else {
         stage_planes(side, c0, channels, q0, count, w->planes, count);
         NAME(transpose)(channels, count, w->planes, count, w->vectors, width);
