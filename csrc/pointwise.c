@@ -18,8 +18,8 @@ int64_t NAME(pointwise_workspace)(const struct correlation *c) {
     return last(c) ? NAME(pointwise_last_workspace)(c) : NAME(pointwise_planes_workspace)(c);
 }
 
-void NAME(pointwise)(int64_t phases, int64_t across, const struct correlation *phase, const elem *source, const elem *weight,
-                     const elem *bias, elem *dest, void *workspace) {
+void NAME(pointwise)(int64_t phases, int64_t across, const struct correlation *phase, const elem *source,
+                     const elem *weight, const elem *bias, elem *dest, void *workspace) {
     const struct correlation *c = &phase[0];
     source += c->first_h * c->s_stride[2] + c->first_w * c->s_stride[3];
     weight += c->weight_offset;

@@ -1,7 +1,7 @@
 /* Convolution with one tap (1x1), forward and backward data: a product of the weights and the pixels' channels.
 
-   The pixels of all images are counted in one row, so that small images fill tiles between them.  Every sum runs over the
-   channels in the same order wherever its pixel falls, so the batch does not show in the bits. */
+   The pixels of all images are counted in one row, so that small images fill tiles between them.  Every sum runs over
+   the channels in the same order wherever its pixel falls, so the batch does not show in the bits. */
 #ifndef ENGINE_POINTWISE_H
 #define ENGINE_POINTWISE_H
 
@@ -11,8 +11,8 @@
 /* Phases without taps, which backward data with a stride has besides the first, are where dest becomes zero. */
 int NAME(pointwise_suits)(int64_t phases, const struct correlation *phase);
 int64_t NAME(pointwise_workspace)(const struct correlation *c);
-void NAME(pointwise)(int64_t phases, int64_t across, const struct correlation *phase, const elem *source, const elem *weight,
-                     const elem *bias, elem *dest, void *workspace);
+void NAME(pointwise)(int64_t phases, int64_t across, const struct correlation *phase, const elem *source,
+                     const elem *weight, const elem *bias, elem *dest, void *workspace);
 
 /* one for each memory order of dest: vectors along its pixels, or along its channels */
 int64_t NAME(pointwise_planes_workspace)(const struct correlation *c);
@@ -43,8 +43,8 @@ INLINE struct pixels dest_pixels(const struct correlation *c) {
     return pixels_of(c->n, c->dh, c->dw, c->d_stride[0], c->d_stride[2], c->d_stride[3]);
 }
 
-/* Copies the pixels of one channel, so many, `stride` apart.  If it is free to, it reads and writes whole vectors: where the
-   next channel lies behind, and what is written too much is overwritten later. */
+/* Copies the pixels of one channel, so many, `stride` apart.  If it is free to, it reads and writes whole vectors:
+   where the next channel lies behind, and what is written too much is overwritten later. */
 INLINE void copy_pixels(int64_t count, const elem *from, int64_t stride, elem *to, int free) {
     int64_t i = 0, end = free ? count : count - LANES + 1; /* of the first element of a vector */
     if (stride == 1)

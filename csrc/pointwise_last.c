@@ -1,5 +1,5 @@
-/* One tap, dest with its channels last: vectors along the output channels, the source read in place, one element at a time,
-   from whatever memory order. */
+/* One tap, dest with its channels last: vectors along the output channels, the source read in place, one element at a
+   time, from whatever memory order. */
 #include "pointwise.h"
 #include "product.h"
 #include "thread.h"
@@ -69,7 +69,8 @@ static void pack_task(void *context, int64_t task, int64_t worker) {
     (void)worker;
     struct job *job = context;
     const struct correlation *c = job->c;
-    int64_t group = task / job->b.blocks, j = task % job->b.blocks * job->b.width, lanes = min64(job->b.width, c->dc - j);
+    int64_t group = task / job->b.blocks, j = task % job->b.blocks * job->b.width;
+    int64_t lanes = min64(job->b.width, c->dc - j);
     int64_t width = ceil_div(lanes, LANES) * LANES;
     const elem *from = job->weight + group * c->w_group + j * c->w_dc;
     elem *to = job->packed + c->sc * (group * padded(c) + j);
@@ -88,14 +89,15 @@ static void pack_task(void *context, int64_t task, int64_t worker) {
     }
 }
 
-/* one block of output channels over the pixels of a strip: chunks of source channels outside, so that their weights stay in
-   L1, tiles of pixels inside */
+/* one block of output channels over the pixels of a strip: chunks of source channels outside, so that their weights
+   stay in L1, tiles of pixels inside */
 static void multiply(const struct job *job, const struct worker *w, int64_t pixels, int64_t lanes, const elem *source,
                      const elem *packed, const elem *bias, elem *dest) {
     const struct correlation *c = job->c;
     int64_t vecs = ceil_div(lanes, LANES), width = vecs * LANES, height = tile_rows(vecs);
     for (int64_t k0 = 0; k0 < c->sc; k0 += job->b.chunk) {
-        struct product p = {.k = min64(job->b.chunk, c->sc - k0), .a = source + k0 * c->s_stride[1], .a_step = c->s_stride[1],
+        struct product p = {.k = min64(job->b.chunk, c->sc - k0), .a = source + k0 * c->s_stride[1],
+                            .a_step = c->s_stride[1],
                             .b = packed + k0 * width, .b_step = width, .to = dest, .lanes = lanes - width + LANES,
                             .add = k0 > 0};
         int ends = k0 + p.k == c->sc;
@@ -116,7 +118,8 @@ static void clear(const struct job *job, int64_t q0, int64_t pixels, int64_t lan
         int64_t i = (q0 + q) / job->c->dw % job->c->dh, j = (q0 + q) % job->c->dw;
         for (int64_t f = 1; f < job->phases; f++)
             if (i < job->phase[f].dh && j < job->phase[f].dw)
-                memset(dest + offset[q] + job->phase[f].d_offset - job->phase->d_offset, 0, (size_t)lanes * sizeof(elem));
+                memset(dest + offset[q] + job->phase[f].d_offset - job->phase->d_offset, 0,
+                       (size_t)lanes * sizeof(elem));
     }
 }
 

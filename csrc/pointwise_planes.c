@@ -1,6 +1,6 @@
-/* One tap, dest in planes: vectors along pixels, one panel of them after another; its channels, a chunk at a time, stay in L1
-   while every output channel passes.  Long rows are read in place by the first output channels, which leave a copy that is
-   aligned and lies together to the others; short rows are gathered first. */
+/* One tap, dest in planes: vectors along pixels, one panel of them after another; its channels, a chunk at a time,
+   stay in L1 while every output channel passes.  Long rows are read in place by the first output channels, which
+   leave a copy that is aligned and lies together to the others; short rows are gathered first. */
 #include "pointwise.h"
 #include "product.h"
 #include "thread.h"
@@ -107,7 +107,8 @@ static void gather_channels(const struct job *job, const struct worker *w, int64
         for (int64_t i = 0; i < pieces; i++) {
             const struct piece *piece = &w->piece[i];
             int free = c < channels - 1 && next_channel_covers(piece->count, stride_w, stride_c);
-            copy_pixels(piece->count, source + piece->from + c * stride_c, stride_w, w->panel + piece->to + c * WIDTH, free);
+            copy_pixels(piece->count, source + piece->from + c * stride_c, stride_w, w->panel + piece->to + c * WIDTH,
+                        free);
         }
 }
 
@@ -164,8 +165,8 @@ INLINE void zero_row(int64_t count, elem *to, int64_t stride) {
 }
 
 /* Pixels in one row of dest, beginning in row i, column j, and those around them that no tap reaches. */
-static void deliver_phases(const struct job *job, int64_t i, int64_t j, int64_t count, int64_t channels, const elem *acc,
-                           elem *dest) {
+static void deliver_phases(const struct job *job, int64_t i, int64_t j, int64_t count, int64_t channels,
+                           const elem *acc, elem *dest) {
     const struct correlation *phase = job->phase;
     int64_t stride = phase->d_stride[3], step_c = phase->d_stride[1], next = min64(count, phase[1].dw - j);
     int in_pairs = job->across == 2 && stride == 2;
@@ -250,8 +251,10 @@ static void multiply(const struct job *job, struct panel *panel, int64_t j0, int
 static struct errands look_ahead(const struct job *job, int64_t q, const elem *source) {
     const struct correlation *c = job->c;
     struct errands e = {0};
-    if (job->b.in_place && q < job->b.pixels) /* the first line of an unaligned panel was the last one of the panel before */
-        e.todo[0] = (struct stretches){source + pixel_offset(&job->from, q) + LINE - 1, c->sc, c->s_stride[1], WIDTH / LINE};
+    /* the first line of an unaligned panel was the last one of the panel before */
+    if (job->b.in_place && q < job->b.pixels)
+        e.todo[0] = (struct stretches){source + pixel_offset(&job->from, q) + LINE - 1, c->sc, c->s_stride[1],
+                                       WIDTH / LINE};
     return e;
 }
 

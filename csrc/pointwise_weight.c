@@ -1,9 +1,9 @@
-/* One operand, x or dy, lies in vectors along its channels, brought into the order [pixel][channel] a block and a chunk of
-   pixels at a time; the other is read in place, element by element, where its pixels are evenly spaced.
+/* One operand, x or dy, lies in vectors along its channels, brought into the order [pixel][channel] a block and a
+   chunk of pixels at a time; the other is read in place, element by element, where its pixels are evenly spaced.
 
-   The work is cut into (slice of the pixels, group, range of the rows' channels, range of the vectors' channels).  Every task
-   sums into memory of its own; slices are added in order at the end.  The cut depends on the problem alone, so the bits do
-   not depend on the number of threads. */
+   The work is cut into (slice of the pixels, group, range of the rows' channels, range of the vectors' channels).
+   Every task sums into memory of its own; slices are added in order at the end.  The cut depends on the problem
+   alone, so the bits do not depend on the number of threads. */
 #include "pointwise_weight.h"
 #include "pointwise.h"
 #include "product.h"
@@ -112,7 +112,8 @@ static void stage_planes(const struct side *side, int64_t c0, int64_t channels, 
     for (int64_t q = 0; q < count;) {
         int64_t length = min64(count - q, pixels_left(&side->pixels, q0 + q)), stride = side->pixels.stride_w;
         const elem *from = side->data + c0 * side->stride_c + pixel_offset(&side->pixels, q0 + q);
-        int within = q + ceil_div(length, LANES) * LANES <= count; /* the excess must not reach the next channel's row */
+        /* the excess must not reach the next channel's row */
+        int within = q + ceil_div(length, LANES) * LANES <= count;
         int covers = within && next_channel_covers(length, stride, side->stride_c);
         for (int64_t c = 0; c < channels; c++)
             copy_pixels(length, from + c * side->stride_c, stride, to + c * pitch + q, covers && c < channels - 1);
@@ -158,7 +159,8 @@ static void stage_vectors(const struct side *side, const struct worker *w, int64
 static struct stretches look_ahead(const struct side *side, int64_t c0, int64_t channels, int64_t q, int64_t count) {
     int64_t begin = pixel_offset(&side->pixels, q), end = pixel_offset(&side->pixels, q + count - 1) + 1;
     const elem *from = side->data + c0 * side->stride_c + begin;
-    if (side->stride_c != 1) return (struct stretches){from, channels, side->stride_c, max64(0, min64(count, ceil_div(end - begin, LINE)))};
+    if (side->stride_c != 1)
+        return (struct stretches){from, channels, side->stride_c, max64(0, min64(count, ceil_div(end - begin, LINE)))};
     int64_t even = min64(count, pixels_left(&side->pixels, q));
     return (struct stretches){from, even, side->pixels.stride_w, ceil_div(channels, LINE)};
 }
@@ -171,7 +173,8 @@ struct extent { /* of a task */
 
 static struct extent extent_of(const struct job *job, int64_t task) {
     const struct blocking *b = &job->b;
-    struct extent e = {.r0 = task / b->block_ranges % b->row_ranges * b->row_range, .block0 = task % b->block_ranges * b->block_range,
+    struct extent e = {.r0 = task / b->block_ranges % b->row_ranges * b->row_range,
+                       .block0 = task % b->block_ranges * b->block_range,
                        .group = task / b->block_ranges / b->row_ranges % job->c->g};
     e.rows = min64(b->row_range, job->row.channels - e.r0);
     e.blocks = min64(b->block_range, b->blocks - e.block0);
@@ -179,10 +182,14 @@ static struct extent extent_of(const struct job *job, int64_t task) {
 }
 
 /* where the weight gradient of a group begins */
-static elem *gradient(const struct job *job, const struct extent *e) { return job->dweight + e->group * job->c->w_group; }
+static elem *gradient(const struct job *job, const struct extent *e) {
+    return job->dweight + e->group * job->c->w_group;
+}
 
 /* whether products go to the gradient itself */
-static int direct(const struct job *job) { return job->b.slices == 1 && job->b.chunks > 0 && job->vec.stride_weight == 1; }
+static int direct(const struct job *job) {
+    return job->b.slices == 1 && job->b.chunks > 0 && job->vec.stride_weight == 1;
+}
 
 static void pixels_of_chunk(const struct blocking *b, int64_t chunk, int64_t *q0, int64_t *count) {
     int64_t within = chunk % b->run_chunks * b->chunk;
@@ -196,8 +203,8 @@ struct rows {
     int64_t step, k_step;
 };
 
-static struct rows rows_of_chunk(const struct job *job, const struct side *row, const struct worker *w, const struct extent *e,
-                                 int64_t q0, int64_t count) {
+static struct rows rows_of_chunk(const struct job *job, const struct side *row, const struct worker *w,
+                                 const struct extent *e, int64_t q0, int64_t count) {
     if (job->b.in_place) {
         const elem *at = row->data + e->r0 * row->stride_c + pixel_offset(&row->pixels, q0);
         return (struct rows){at, row->stride_c, row->pixels.stride_w};
@@ -210,8 +217,8 @@ static struct rows rows_of_chunk(const struct job *job, const struct side *row, 
     return (struct rows){w->rows, job->b.chunk, 1};
 }
 
-static void multiply_chunk(const struct job *job, const struct worker *w, const struct extent *e, int64_t chunk, int add,
-                           elem *acc) {
+static void multiply_chunk(const struct job *job, const struct worker *w, const struct extent *e, int64_t chunk,
+                           int add, elem *acc) {
     const struct blocking *b = &job->b;
     struct side row = job->row, vec = job->vec;
     row.data += e->group * row.channels * row.stride_c;
@@ -224,7 +231,8 @@ static void multiply_chunk(const struct job *job, const struct worker *w, const 
         int64_t next, length;
         pixels_of_chunk(b, chunk + 1, &next, &length);
         errands.todo[0] = look_ahead(&row, e->r0, e->rows, next, length);
-        errands.todo[1] = look_ahead(&vec, e->block0 * WIDTH, min64(vec.channels - e->block0 * WIDTH, e->blocks * WIDTH), next, length);
+        int64_t c0 = e->block0 * WIDTH;
+        errands.todo[1] = look_ahead(&vec, c0, min64(vec.channels - c0, e->blocks * WIDTH), next, length);
     }
 
     int64_t a_row[TILE_ROWS_1], to_row[TILE_ROWS_1], to_step = direct(job) ? row.stride_weight : WIDTH;
@@ -251,13 +259,15 @@ static void multiply_chunk(const struct job *job, const struct worker *w, const 
 static void finish(const struct job *job, int64_t task) {
     const struct blocking *b = &job->b;
     struct extent e = extent_of(job, task);
-    int64_t tasks = job->c->g * b->row_ranges * b->block_ranges, s_row = job->row.stride_weight, s_vec = job->vec.stride_weight;
+    int64_t tasks = job->c->g * b->row_ranges * b->block_ranges;
+    int64_t s_row = job->row.stride_weight, s_vec = job->vec.stride_weight;
     for (int64_t block = 0; block < e.blocks; block++) {
         int64_t c0 = (e.block0 + block) * WIDTH, lanes = min64(WIDTH, job->vec.channels - c0);
         elem *acc = job->acc + task * job->acc_size + block * b->row_range * WIDTH;
         for (int64_t slice = 1; slice < b->slices; slice++) {
             const elem *other = acc + slice * tasks * job->acc_size;
-            for (int64_t i = 0; i < e.rows * WIDTH; i += LANES) vec_store(acc + i, vec_load(acc + i) + vec_load(other + i));
+            for (int64_t i = 0; i < e.rows * WIDTH; i += LANES)
+                vec_store(acc + i, vec_load(acc + i) + vec_load(other + i));
         }
         elem *to = gradient(job, &e) + e.r0 * s_row + c0 * s_vec;
         if (s_row == 1)
@@ -285,7 +295,8 @@ static void finish_task(void *context, int64_t task, int64_t worker) {
     finish(context, task);
 }
 
-void NAME(pointwise_weight)(const struct correlation *c, const elem *x, const elem *dy, elem *dweight, void *workspace) {
+void NAME(pointwise_weight)(const struct correlation *c, const elem *x, const elem *dy, elem *dweight,
+                            void *workspace) {
     struct job job = {.c = c, .dweight = dweight};
     choose_sides(&job, x + c->first_h * c->s_stride[2] + c->first_w * c->s_stride[3], dy);
     job.b = block_up(&job);

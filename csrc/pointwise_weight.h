@@ -1,5 +1,5 @@
-/* The gradient of the weights of a convolution with one tap: the product of the gradient's and the input's channels, summed
-   over pixels.  c describes the forward convolution, which pointwise_suits. */
+/* The gradient of the weights of a convolution with one tap: the product of the gradient's and the input's channels,
+   summed over pixels.  c describes the forward convolution, which pointwise_suits. */
 #ifndef ENGINE_POINTWISE_WEIGHT_H
 #define ENGINE_POINTWISE_WEIGHT_H
 

@@ -34,8 +34,9 @@ product_function *NAME(product)(int64_t vecs, int64_t rows);
 /* the tile of TILE_VECS vectors, which also copies b */
 void NAME(product_keeping)(const struct product *p);
 
-/* Memory that is soon needed, read or written: `count` stretches of `lines` cache lines.  Its lines are fetched one at each k
-   of the products made meanwhile, which hides the time this takes where the processor itself cannot foresee what comes. */
+/* Memory that is soon needed, read or written: `count` stretches of `lines` cache lines.  Its lines are fetched one
+   at each k of the products made meanwhile, which hides the time this takes where the processor itself cannot foresee
+   what comes. */
 struct stretches {
     const elem *from;
     int64_t count, stride, lines;
