@@ -6,7 +6,7 @@ import pytest
 import engine
 from engine import nn
 
-IMAGE, ROW = (2, 6, 5), (7,)  # one sample, (C, H, W) or a row of features
+IMAGE, LINE, ROW = (2, 6, 5), (2, 9), (7,)  # one sample: (C, H, W), (C, L) or a row of features
 
 LAYERS = {
     "conv": (lambda: nn.Conv2D(3, 3), IMAGE),
@@ -16,6 +16,17 @@ LAYERS = {
     "conv tanh": (lambda: nn.Conv2D(3, 3, activation="tanh"), IMAGE),
     "conv sigmoid": (lambda: nn.Conv2D(3, 3, activation="sigmoid"), IMAGE),
     "conv reflect": (lambda: nn.Conv2D(2, 3, padding=1, padding_mode="reflect"), IMAGE),
+    "conv relu6": (lambda: nn.Conv2D(3, 3, activation="relu6"), IMAGE),
+    "conv 1d": (lambda: nn.Conv1D(4, 3, stride=2, padding=(2,), groups=2, activation="tanh"), LINE),
+    "depthwise": (lambda: nn.DepthwiseConv2D(3, multiplier=2, padding=1, activation="relu6"),
+                  IMAGE),
+    "separable": (lambda: nn.SeparableConv2D(3, (3, 2), stride=2, multiplier=2, activation="relu"),
+                  IMAGE),
+    "transposed": (lambda: nn.ConvTranspose2D(3, 3, stride=2, padding=1, output_padding=1,
+                                              activation="sigmoid"), IMAGE),
+    "transposed groups": (lambda: nn.ConvTranspose2D(4, (2, 3), groups=2, bias=False,
+                                                     dilation=(1, 2)), IMAGE),
+    "transposed 1d": (lambda: nn.ConvTranspose1D(3, 4, stride=3, padding=1), LINE),
     "max": (lambda: nn.MaxPool2D(2), IMAGE),
     "max overlapping": (lambda: nn.MaxPool2D(3, stride=1, padding=1, ceil_mode=True), IMAGE),
     "min": (lambda: nn.MinPool2D(2), IMAGE),
@@ -26,11 +37,24 @@ LAYERS = {
     "global min": (lambda: nn.GlobalMinPool2D(), IMAGE),
     "global avg": (lambda: nn.GlobalAvgPool2D(), IMAGE),
     "global lp": (lambda: nn.GlobalLpPool2D(p=3), IMAGE),
+    "max 1d": (lambda: nn.MaxPool1D(3, stride=2, padding=1), LINE),
+    "min 1d": (lambda: nn.MinPool1D(2, dilation=2), LINE),
+    "avg 1d": (lambda: nn.AvgPool1D(3, padding=1, count_include_pad=False), LINE),
+    "lp 1d": (lambda: nn.LpPool1D(2, p=3), LINE),
+    "global max 1d": (lambda: nn.GlobalMaxPool1D(), LINE),
+    "global min 1d": (lambda: nn.GlobalMinPool1D(), LINE),
+    "global avg 1d": (lambda: nn.GlobalAvgPool1D(), LINE),
+    "global lp 1d": (lambda: nn.GlobalLpPool1D(p=3), LINE),
     "flatten": (lambda: nn.Flatten(), IMAGE),
     "dense": (lambda: nn.Dense(4), ROW),
     "dense relu": (lambda: nn.Dense(4, activation="relu", bias=False), ROW),
     "dense tanh": (lambda: nn.Dense(4, activation="tanh"), ROW),
+    "dense relu6": (lambda: nn.Dense(4, activation="relu6"), ROW),
     "relu": (lambda: nn.ReLU(), IMAGE),
+    "relu6": (lambda: nn.ReLU6(), IMAGE),
+    "leaky relu": (lambda: nn.LeakyReLU(0.2), IMAGE),
+    "gelu": (lambda: nn.GELU(), IMAGE),
+    "gelu tanh": (lambda: nn.GELU("tanh"), IMAGE),
     "tanh": (lambda: nn.Tanh(), IMAGE),
     "sigmoid": (lambda: nn.Sigmoid(), IMAGE),
     "softmax": (lambda: nn.Softmax(), ROW),
@@ -57,12 +81,12 @@ def slopes(function, array, h=1e-6):
 @pytest.mark.parametrize("name", LAYERS)
 def test_gradients_are_the_slopes(name, layout):
     make, shape = LAYERS[name]
-    if layout == "NHWC" and len(shape) == 3:
+    if layout == "NHWC" and len(shape) > 1:
         shape = (*shape[1:], shape[0])
     model = nn.Sequential([make()], input_shape=shape, layout=layout, dtype="float64", seed=1)
     rng = np.random.default_rng(2)
     model.weights += 0.1 * rng.standard_normal(model.weights.size)  # biases too
-    x = rng.standard_normal((2, *shape))
+    x = 3 * rng.standard_normal((2, *shape))  # beyond the 6 of ReLU6 too
     dy = rng.standard_normal((2, *model.output_shape))
     if name == "dropout":  # the same mask at every evaluation
         model.layers[0].rng = FrozenRandom(x.shape)
@@ -142,47 +166,6 @@ def test_dropout_keeps_the_mean_and_is_idle_outside_training():
     assert layer.forward(x) is x
 
 
-def test_sgd_by_hand():
-    w, g = np.array([1.0, -2.0]), np.array([0.5, 4.0])
-    sgd = nn.SGD(0.1, momentum=0.9)
-    sgd.step(w, g)
-    np.testing.assert_allclose(w, [0.95, -2.4])
-    sgd.step(w, g)  # velocity 0.9 * g + g
-    np.testing.assert_allclose(w, [0.95 - 0.1 * 0.95, -2.4 - 0.1 * 7.6])
-
-
-def test_adam_equals_torch():
-    torch = pytest.importorskip("torch")
-    rng = np.random.default_rng(5)
-    start, gradients = rng.standard_normal(20_000), rng.standard_normal((6, 20_000))
-    theirs = torch.nn.Parameter(torch.tensor(start))
-    optimizer = torch.optim.Adam([theirs], lr=0.01, eps=0.0)
-    ours, adam = start.copy(), nn.Adam(0.01, eps=0.0)
-    for gradient in gradients:
-        theirs.grad = torch.tensor(gradient)
-        optimizer.step()
-        adam.step(ours, gradient)
-    np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-10)
-
-
-def test_an_optimizer_starts_afresh_on_another_model():
-    adam, first, second = nn.Adam(0.1), np.ones(3), np.ones(3)
-    adam.step(first, np.ones(3))
-    adam.step(first, np.ones(3))
-    adam.step(second, np.full(3, -1.0))
-    np.testing.assert_allclose(second, 1.1, rtol=1e-6)
-
-
-def test_schedules():
-    cosine = nn.Cosine(0.2, end=0.1)
-    np.testing.assert_allclose([cosine(p) for p in (0, 0.5, 1)], [0.2, 0.15, 0.1])
-    step = nn.StepDecay(1.0, factor=0.5, at=(0.25, 0.5))
-    assert [step(p) for p in (0, 0.24, 0.25, 0.5, 1)] == [1, 1, 0.5, 0.25, 0.25]
-    w = np.zeros(1)
-    nn.SGD(nn.StepDecay(1.0, at=(0.5,))).step(w, np.ones(1), progress=0.6)
-    np.testing.assert_allclose(w, -0.1)
-
-
 def test_lenet5_has_the_papers_parameters(capsys):
     model = nn.models.lenet5(seed=0)
     assert model.num_params == model.weights.size == 61_706
@@ -240,12 +223,41 @@ def test_backward_stops_at_the_first_parameters(monkeypatch):
     assert asked == [("x", "weight", "bias"), ("weight", "bias")]
 
 
-def test_first_weights_have_the_promised_variance():
-    conv, dense = nn.Conv2D(64, 5, activation="relu"), nn.Dense(500)
-    nn.Sequential([conv, nn.Flatten(), dense], input_shape=(16, 8, 8), seed=0)
-    assert conv.params["weight"].var() == pytest.approx(2 / (16 * 25), rel=0.05)
-    assert dense.params["weight"].var() == pytest.approx(2 / (64 * 16 + 500), rel=0.05)
+@pytest.mark.parametrize("init, gain", [("he", 2 / 400), ("he_uniform", 2 / 400),
+                                        ("glorot", 2 / 2000), ("glorot_normal", 2 / 2000)])
+def test_first_weights_have_the_promised_variance(init, gain):
+    conv, dense = nn.Conv2D(64, 5, init=init), nn.Dense(1600, init=init)
+    nn.Sequential([conv, nn.GlobalAvgPool2D(), nn.Flatten(), dense], input_shape=(16, 8, 8), seed=0)
+    weight = conv.params["weight"]  # 400 inputs of each output, 1600 outputs of each input
+    assert weight.var() == pytest.approx(gain, rel=0.05)
+    assert dense.params["weight"].var() == pytest.approx(
+        2 / 64 if init.startswith("he") else 2 / 1664, rel=0.05)
+    bounded = np.abs(weight).max() <= np.sqrt(3 * gain) * (1 + 1e-6)
+    assert bounded == (init in ("he_uniform", "glorot"))
     assert not conv.params["bias"].any()
+
+
+def test_he_is_for_relu_and_glorot_for_the_rest():
+    made = [nn.Conv2D(64, 5, activation=each) for each in ("relu", "relu6", None, "tanh")]
+    for layer in made:
+        nn.Sequential([layer], input_shape=(16, 8, 8), seed=0)
+    np.testing.assert_allclose([layer.params["weight"].var() for layer in made],
+                               [2 / 400] * 2 + [2 / 2000] * 2, rtol=0.05)
+
+
+def test_depthwise_is_a_conv2d_of_as_many_groups():
+    x = np.random.default_rng(8).random((2, 3, 6, 6), np.float32)
+    depthwise, grouped = (nn.Sequential([layer], input_shape=(3, 6, 6), seed=0) for layer in (
+        nn.DepthwiseConv2D(3, multiplier=2), nn.Conv2D(6, 3, groups=3)))
+    np.testing.assert_array_equal(depthwise.predict(x), grouped.predict(x))
+
+
+def test_a_separable_convolution_has_fewer_weights():
+    layer = nn.SeparableConv2D(64, 3, name="s")
+    model = nn.Sequential([layer], input_shape=(32, 8, 8), seed=0)
+    assert [(name, value.shape) for name, value in model.parameters()] == [
+        ("s.depthwise.weight", (32, 1, 3, 3)), ("s.pointwise.weight", (64, 32, 1, 1)),
+        ("s.pointwise.bias", (64,))]
 
 
 def _build(*layers, input_shape=(1, 8, 8), **kwargs):
@@ -266,10 +278,11 @@ MESSAGES = {
     "no integer": (lambda: nn.Dense(2.5), TypeError,
                    "Dense: `out_features` is 2.5, expected an integer"),
     "activation": (lambda: nn.Dense(2, activation="softmax"), ValueError,
-                   "Dense: `activation` is 'softmax', expected one of None, 'relu', 'tanh', "
-                   "'sigmoid'"),
+                   "Dense: `activation` is 'softmax', expected one of None, 'relu', 'relu6', "
+                   "'tanh', 'sigmoid'"),
     "init": (lambda: nn.Dense(2, init="zeros"), ValueError,
-             "Dense: `init` is 'zeros', expected one of None, 'he', 'glorot'"),
+             "Dense: `init` is 'zeros', expected one of None, 'he', 'he_uniform', 'glorot', "
+             "'glorot_normal'"),
     "rate": (lambda: nn.Dropout(1.0), ValueError,
              "Dropout: `rate` is 1, expected at least 0 and below 1"),
     "lr": (lambda: nn.Adam("fast"), TypeError, "Adam: `lr` is 'fast', expected a number"),
@@ -290,6 +303,18 @@ MESSAGES = {
                "layer maxpool2d_1 (MaxPool2D) on input (1, 8, 8): max_pool2d: `stride` is 0"),
     "groups": (lambda: _build(nn.Conv2D(4, 3, groups=2)), ValueError,
                "`groups` is 2, expected a divisor of the 1 input channels"),
+    "lines": (lambda: _build(nn.Conv1D(4, 3)), ValueError,
+              "conv1d_1 (Conv1D): `x` has shape (N, 1, 8, 8), expected 3 axes: lines with "
+              "channels"),
+    "kernel of a line": (lambda: nn.Conv1D(4, (3, 3)), ValueError,
+                         "Conv1D: `kernel_size` has 2 entries, expected 1"),
+    "approximate": (lambda: nn.GELU("erf"), ValueError,
+                    "GELU: `approximate` is 'erf', expected one of 'none', 'tanh'"),
+    "nesterov": (lambda: nn.SGD(nesterov=True), ValueError,
+                 "SGD: `momentum` is 0, expected more with nesterov=True"),
+    "clip_norm": (lambda: nn.AdamW(clip_norm=0), ValueError, "AdamW: `clip_norm` is 0, expected"),
+    "weight_decay": (lambda: nn.RMSprop(weight_decay=-1), ValueError,
+                     "RMSprop: `weight_decay` is -1, expected at least 0"),
     "no flatten": (lambda: _build(nn.Dense(3)), ValueError,
                    "dense_1 (Dense): `x` has shape (N, 1, 8, 8), expected 2 axes: "
                    "put a Flatten before it"),

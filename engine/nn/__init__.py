@@ -12,34 +12,47 @@ public functions of `engine` and NumPy.
 """
 
 from engine.nn import models
-from engine.nn.activations import ReLU, Sigmoid, Softmax, Tanh
+from engine.nn.activations import GELU, LeakyReLU, ReLU, ReLU6, Sigmoid, Softmax, Tanh
 from engine.nn.augment import RandomShift
-from engine.nn.conv import Conv2D
+from engine.nn.conv import Conv1D, Conv2D
+from engine.nn.conv_transpose import ConvTranspose1D, ConvTranspose2D
 from engine.nn.dense import Dense, Flatten
 from engine.nn.dropout import Dropout
 from engine.nn.layer import Context, Layer
 from engine.nn.losses import BinaryCrossEntropy, CategoricalCrossEntropy
-from engine.nn.optimizers import SGD, Adam
+from engine.nn.optimizers import SGD, Adam, AdamW, RMSprop
 from engine.nn.pool import (
+    AvgPool1D,
     AvgPool2D,
+    GlobalAvgPool1D,
     GlobalAvgPool2D,
+    GlobalLpPool1D,
     GlobalLpPool2D,
+    GlobalMaxPool1D,
     GlobalMaxPool2D,
+    GlobalMinPool1D,
     GlobalMinPool2D,
+    LpPool1D,
     LpPool2D,
+    MaxPool1D,
     MaxPool2D,
+    MinPool1D,
     MinPool2D,
 )
 from engine.nn.report import confusion_matrix
 from engine.nn.saving import load
-from engine.nn.schedules import Cosine, StepDecay
+from engine.nn.schedules import Cosine, Exponential, Polynomial, StepDecay, Warmup
+from engine.nn.separable import DepthwiseConv2D, SeparableConv2D
 from engine.nn.sequential import Sequential
 from engine.nn.training import Callback, Checkpoint, History
 
 __all__ = [
-    "SGD", "Adam", "AvgPool2D", "BinaryCrossEntropy", "Callback", "CategoricalCrossEntropy",
-    "Checkpoint", "Context", "Conv2D", "Cosine", "Dense", "Dropout", "Flatten", "GlobalAvgPool2D",
-    "GlobalLpPool2D", "GlobalMaxPool2D", "GlobalMinPool2D", "History", "Layer", "LpPool2D",
-    "MaxPool2D", "MinPool2D", "RandomShift", "ReLU", "Sequential", "Sigmoid", "Softmax",
-    "StepDecay", "Tanh", "confusion_matrix", "load", "models",
+    "GELU", "SGD", "Adam", "AdamW", "AvgPool1D", "AvgPool2D", "BinaryCrossEntropy", "Callback",
+    "CategoricalCrossEntropy", "Checkpoint", "Context", "Conv1D", "Conv2D", "ConvTranspose1D",
+    "ConvTranspose2D", "Cosine", "Dense", "DepthwiseConv2D", "Dropout", "Exponential", "Flatten",
+    "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalLpPool1D", "GlobalLpPool2D", "GlobalMaxPool1D",
+    "GlobalMaxPool2D", "GlobalMinPool1D", "GlobalMinPool2D", "History", "Layer", "LeakyReLU",
+    "LpPool1D", "LpPool2D", "MaxPool1D", "MaxPool2D", "MinPool1D", "MinPool2D", "Polynomial",
+    "RMSprop", "RandomShift", "ReLU", "ReLU6", "SeparableConv2D", "Sequential", "Sigmoid",
+    "Softmax", "StepDecay", "Tanh", "Warmup", "confusion_matrix", "load", "models",
 ]

@@ -23,13 +23,18 @@ def integer(who: str, name: str, value, minimum: int = 1) -> int:
     return number
 
 
-def pair(who: str, name: str, value) -> tuple[int, int]:
-    """Height and width, from one integer or two."""
+def sizes(who: str, name: str, value, count: int) -> tuple[int, ...]:
+    """One size for each spatial axis, from one integer or as many as there are axes."""
     if not isinstance(value, (tuple, list)):
-        return (integer(who, name, value),) * 2
-    if len(value) != 2:
-        raise ValueError(f"{who}: `{name}` has {len(value)} entries, expected 2")
-    return integer(who, name, value[0]), integer(who, name, value[1])
+        return (integer(who, name, value),) * count
+    if len(value) != count:
+        raise ValueError(f"{who}: `{name}` has {len(value)} entries, expected {count}")
+    return tuple(integer(who, name, each) for each in value)
+
+
+def divides(who: str, name: str, value: int, count: int, what: str) -> None:
+    if count % value:
+        raise ValueError(f"{who}: `{name}` is {value}, expected a divisor of the {count} {what}")
 
 
 def number(who: str, name: str, value, low: float, high: float = np.inf) -> float:

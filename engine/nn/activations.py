@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
+from engine.nn import _check
 from engine.nn.layer import Layer
+
+ROOT_2_PI = math.sqrt(2 / math.pi)
+_erfc = np.vectorize(math.erfc, otypes=[np.float64])  # NumPy has none
 
 
 class ReLU(Layer):
@@ -19,6 +25,68 @@ class ReLU(Layer):
     def backward(self, dy, need_dx=True):
         y, = self.kept()
         return dy * (y > 0)
+
+
+class ReLU6(Layer):
+    """min(max(x, 0), 6), of MobileNet.  Conv2D and Dense have it built in."""
+
+    def forward(self, x, training=False):
+        y = np.clip(x, 0, 6)
+        if training:
+            self.keep(y)
+        return y
+
+    def backward(self, dy, need_dx=True):
+        y, = self.kept()
+        return dy * ((y > 0) & (y < 6))
+
+
+class LeakyReLU(Layer):
+    """x where that is positive, ``negative_slope * x`` elsewhere (Maas et al. 2013, section 2)."""
+
+    def __init__(self, negative_slope=0.01, *, name=None):
+        super().__init__(name)
+        self.negative_slope = _check.number(self.title, "negative_slope", negative_slope, 0)
+
+    def forward(self, x, training=False):
+        if training:
+            self.keep(x)
+        return np.where(x > 0, x, x * x.dtype.type(self.negative_slope))
+
+    def backward(self, dy, need_dx=True):
+        x, = self.kept()
+        return np.where(x > 0, dy, dy * dy.dtype.type(self.negative_slope))
+
+
+class GELU(Layer):
+    """x * Phi(x), Phi the distribution function of the normal distribution.
+
+    With ``approximate="tanh"`` Phi is replaced by a formula with tanh, several times faster.
+    Source: Hendrycks and Gimpel 2016, section 2.
+    """
+
+    def __init__(self, approximate="none", *, name=None):
+        super().__init__(name)
+        self.approximate = _check.option(self.title, "approximate", approximate, ("none", "tanh"))
+
+    def forward(self, x, training=False):
+        if training:
+            self.keep(x)
+        return x * self._phi(x)
+
+    def backward(self, dy, need_dx=True):
+        x, = self.kept()
+        phi = self._phi(x)
+        if self.approximate == "none":
+            slope = np.exp(x * x * -0.5) * x.dtype.type(1 / math.sqrt(2 * math.pi))
+        else:  # phi = (1 + tanh(u(x))) / 2, so its slope is 2 * phi * (1 - phi) * u'(x)
+            slope = 2 * phi * (1 - phi) * (ROOT_2_PI * (1 + 3 * 0.044715 * x * x))
+        return dy * (phi + x * slope)
+
+    def _phi(self, x):
+        if self.approximate == "tanh":
+            return 0.5 * (1 + np.tanh(ROOT_2_PI * (x + 0.044715 * x * x * x)))
+        return _erfc(x * -math.sqrt(0.5)).astype(x.dtype) * 0.5
 
 
 class Tanh(Layer):
@@ -67,12 +135,14 @@ def backward_of(activation: str, dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The gradient before an activation that `engine.conv2d` has applied to give y."""
     if activation == "relu":
         return dy * (y > 0)
+    if activation == "relu6":
+        return dy * ((y > 0) & (y < 6))
     if activation == "tanh":
         return dy * (1 - y * y)
     return dy * y * (1 - y)  # sigmoid
 
 
-FUSED = (None, "relu", "tanh", "sigmoid")  # those with a gradient above
+FUSED = (None, "relu", "relu6", "tanh", "sigmoid")  # those with a gradient above
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

@@ -1,6 +1,12 @@
-"""Conv2D: x (N, C, H, W) -> y (N, out_channels, OH, OW)."""
+"""Convolutions: x (N, C, H, W) -> y (N, out_channels, OH, OW); the 1-D one on (N, C, L).
+
+`engine.nn.separable` has those that treat each channel by itself, `engine.nn.conv_transpose` those
+that enlarge an image.
+"""
 
 from __future__ import annotations
+
+import math
 
 import numpy as np
 
@@ -9,7 +15,76 @@ from engine.nn import _check, activations, initializers
 from engine.nn.layer import Layer
 
 
-class Conv2D(Layer):
+class ConvLayer(Layer):
+    """What all convolutions share: one weight, perhaps a bias and an activation."""
+
+    operation = ""  # the name of the function in `engine`
+    rank = 2  # how many axes of an image the kernel slides along
+
+    def _set(self, kernel_size, stride, padding, dilation, bias, activation, init):
+        """Check and keep the arguments that all have."""
+        _check.sizes(self.title, "kernel_size", kernel_size, self.rank)
+        self.kernel_size = kernel_size
+        self.stride, self.padding, self.dilation = stride, padding, dilation
+        self.bias = bool(bias)
+        self.activation = _check.option(self.title, "activation", activation, activations.FUSED)
+        self.init = _check.option(self.title, "init", init, initializers.NAMES)
+
+    def _create(self, channels: int, out_channels: int, groups: int, **geometry):
+        """New parameters; also sets `geometry`, the arguments of every call."""
+        _check.divides(self.title, "groups", groups, channels, "input channels")
+        _check.divides(self.title, "groups", groups, out_channels, "out_channels")
+        self.geometry = dict(stride=self.stride, padding=self.padding, dilation=self.dilation,
+                             groups=groups, layout=self.context.layout_of(self.rank), **geometry)
+        kernel = _check.sizes(self.title, "kernel_size", self.kernel_size, self.rank)
+        inputs, outputs = channels // groups, out_channels // groups  # of each group
+        weight = initializers.draw(self.init, self.activation, self.context.rng,
+                                   self.weight_shape(channels, out_channels, groups) + kernel,
+                                   fan_in=inputs * math.prod(kernel),
+                                   fan_out=outputs * math.prod(kernel))
+        return {"weight": weight} | ({"bias": np.zeros(out_channels)} if self.bias else {})
+
+    def weight_shape(self, channels: int, out_channels: int, groups: int) -> tuple[int, int]:
+        """The axes of the weight before those of the kernel."""
+        return out_channels, channels // groups
+
+    def forward(self, x, training=False):
+        convolve = getattr(engine, self.operation)
+        y = convolve(x, self.params["weight"], self.params.get("bias"),
+                     activation=self.activation, **self.geometry)
+        if training:
+            self.keep(x, y if self.activation else None)
+        return y
+
+    def backward(self, dy, need_dx=True):
+        x, y = self.kept()
+        if self.activation:
+            dy = activations.backward_of(self.activation, dy, y)
+        wanted = (["x"] if need_dx else []) + list(self.params)
+        gradients = getattr(engine, self.operation + "_backward")
+        dx, dweight, dbias = gradients(dy, x, self.params["weight"], wrt=wanted, **self.geometry)
+        self.set_grads(weight=dweight, **({"bias": dbias} if self.bias else {}))
+        return dx
+
+
+class _Conv(ConvLayer):
+    """Convolution along one or two axes."""
+
+    def __init__(self, out_channels, kernel_size, *, stride=1, padding=0, dilation=1, groups=1,
+                 padding_mode="constant", bias=True, activation=None, init=None, name=None):
+        super().__init__(name)
+        self.out_channels = _check.integer(self.title, "out_channels", out_channels)
+        self.groups = _check.integer(self.title, "groups", groups)
+        self.padding_mode = padding_mode
+        self._set(kernel_size, stride, padding, dilation, bias, activation, init)
+
+    def create(self, input_shape):
+        channels = self.context.channels(self.title, input_shape, self.rank)
+        return self._create(channels, self.out_channels, self.groups,
+                            padding_mode=self.padding_mode)
+
+
+class Conv2D(_Conv):
     """Convolution: each output channel is what one filter finds in all input channels.
 
     Parameters
@@ -22,55 +97,21 @@ class Conv2D(Layer):
         As for `engine.conv2d`.
     bias : bool
         Whether a number is added to each output channel.
-    activation : {None, "relu", "tanh", "sigmoid"}
-        Applied to the output; "relu" within the same pass.
-    init : {None, "he", "glorot"}
+    activation : {None, "relu", "relu6", "tanh", "sigmoid"}
+        Applied to the output; "relu" and "relu6" within the same pass.
+    init : {None, "he", "he_uniform", "glorot", "glorot_normal"}
         Rule for the first weights; None is "he" with ReLU, "glorot" without.
     """
 
-    def __init__(self, out_channels, kernel_size, *, stride=1, padding=0, dilation=1, groups=1,
-                 padding_mode="constant", bias=True, activation=None, init=None, name=None):
-        super().__init__(name)
-        self.out_channels = _check.integer(self.title, "out_channels", out_channels)
-        _check.pair(self.title, "kernel_size", kernel_size)
-        self.kernel_size = kernel_size
-        self.stride, self.padding, self.dilation = stride, padding, dilation
-        self.groups = _check.integer(self.title, "groups", groups)
-        self.padding_mode = padding_mode
-        self.bias = bool(bias)
-        self.activation = _check.option(self.title, "activation", activation, activations.FUSED)
-        self.init = _check.option(self.title, "init", init, initializers.NAMES)
+    operation = "conv2d"
 
-    def create(self, input_shape):
-        _check.axes(self.title, input_shape, 3, "images with channels")
-        channels = input_shape[0 if self.context.layout == "NCHW" else 2]
-        for name, count in ("input channels", channels), ("out_channels", self.out_channels):
-            if count % self.groups:
-                raise ValueError(f"{self.title}: `groups` is {self.groups}, "
-                                 f"expected a divisor of the {count} {name}")
-        kh, kw = _check.pair(self.title, "kernel_size", self.kernel_size)
-        self.geometry = dict(stride=self.stride, padding=self.padding, dilation=self.dilation,
-                             groups=self.groups, padding_mode=self.padding_mode,
-                             layout=self.context.layout)
-        shape = (self.out_channels, channels // self.groups, kh, kw)
-        params = {"weight": initializers.draw(
-            self.init, self.activation, self.context.rng, shape,
-            fan_in=shape[1] * kh * kw, fan_out=self.out_channels // self.groups * kh * kw)}
-        return params | ({"bias": np.zeros(self.out_channels)} if self.bias else {})
 
-    def forward(self, x, training=False):
-        y = engine.conv2d(x, self.params["weight"], self.params.get("bias"),
-                          activation=self.activation, **self.geometry)
-        if training:
-            self.keep(x, y if self.activation else None)
-        return y
+class Conv1D(_Conv):
+    """Convolution along a line, such as a signal in time: x (N, C, L) -> y (N, out_channels, OL).
 
-    def backward(self, dy, need_dx=True):
-        x, y = self.kept()
-        if self.activation:
-            dy = activations.backward_of(self.activation, dy, y)
-        wanted = (["x"] if need_dx else []) + list(self.params)
-        dx, dweight, dbias = engine.conv2d_backward(dy, x, self.params["weight"], wrt=wanted,
-                                                    **self.geometry)
-        self.set_grads(weight=dweight, **({"bias": dbias} if self.bias else {}))
-        return dx
+    Arguments are those of `Conv2D`, with one number where it has two; in a model of layout "NHWC"
+    the lines are (N, L, C).
+    """
+
+    operation = "conv1d"
+    rank = 1

@@ -31,9 +31,9 @@ class Dense(Layer):
     ----------
     out_features : int
     bias : bool
-    activation : {None, "relu", "tanh", "sigmoid"}
-        Applied to the output; "relu" within the same pass.
-    init : {None, "he", "glorot"}
+    activation : {None, "relu", "relu6", "tanh", "sigmoid"}
+        Applied to the output; "relu" and "relu6" within the same pass.
+    init : {None, "he", "he_uniform", "glorot", "glorot_normal"}
         Rule for the first weights; None is "he" with ReLU, "glorot" without.
     """
 

@@ -6,12 +6,16 @@ import math
 
 import numpy as np
 
-NAMES = (None, "he", "glorot")
-
 
 def he(rng: np.random.Generator, shape, fan_in: int, fan_out: int) -> np.ndarray:
     """Normal, variance 2/fan_in: for layers followed by ReLU (He et al. 2015, section 2.2)."""
     return rng.standard_normal(shape) * math.sqrt(2 / fan_in)
+
+
+def he_uniform(rng: np.random.Generator, shape, fan_in: int, fan_out: int) -> np.ndarray:
+    """Uniform, of the variance of `he`."""
+    limit = math.sqrt(6 / fan_in)
+    return rng.uniform(-limit, limit, shape)
 
 
 def glorot(rng: np.random.Generator, shape, fan_in: int, fan_out: int) -> np.ndarray:
@@ -20,8 +24,17 @@ def glorot(rng: np.random.Generator, shape, fan_in: int, fan_out: int) -> np.nda
     return rng.uniform(-limit, limit, shape)
 
 
+def glorot_normal(rng: np.random.Generator, shape, fan_in: int, fan_out: int) -> np.ndarray:
+    """Normal, of the variance of `glorot`."""
+    return rng.standard_normal(shape) * math.sqrt(2 / (fan_in + fan_out))
+
+
+RULES = {"he": he, "he_uniform": he_uniform, "glorot": glorot, "glorot_normal": glorot_normal}
+NAMES = (None, *RULES)
+
+
 def draw(name: str | None, activation: str | None, rng: np.random.Generator,
          shape, fan_in: int, fan_out: int) -> np.ndarray:
     """Weights by the named rule; without a name, He's before a ReLU and Glorot's elsewhere."""
-    name = name or ("he" if activation == "relu" else "glorot")
-    return {"he": he, "glorot": glorot}[name](rng, shape, fan_in, fan_out)
+    name = name or ("he" if activation in ("relu", "relu6") else "glorot")
+    return RULES[name](rng, shape, fan_in, fan_out)

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from engine.nn import _check
+
 
 @dataclass(frozen=True)
 class Context:
@@ -21,6 +23,16 @@ class Context:
     dtype: np.dtype
     layout: str  # "NCHW" or "NHWC": the order of the axes of images
     rng: np.random.Generator
+
+    def layout_of(self, rank: int) -> str:
+        """The layout of images with that many spatial axes, e.g. "NCL" for 1 where 2 is "NCHW"."""
+        names = {1: "L", 2: "HW"}[rank]
+        return f"NC{names}" if self.layout == "NCHW" else f"N{names}C"
+
+    def channels(self, who: str, shape: tuple[int, ...], rank: int) -> int:
+        """How many channels a sample of that shape has; checks its number of axes."""
+        _check.axes(who, shape, rank + 1, ("lines", "images")[rank - 1] + " with channels")
+        return shape[0 if self.layout == "NCHW" else rank]
 
 
 class Layer:

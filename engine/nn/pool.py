@@ -1,24 +1,27 @@
-"""Poolings: x (N, C, H, W) -> y (N, C, OH, OW); the global ones -> y (N, C, 1, 1)."""
+"""Poolings: x (N, C, H, W) -> y (N, C, OH, OW); the global ones -> y (N, C, 1, 1).
+
+Those of lines, x (N, C, L) -> y (N, C, OL) or (N, C, 1), differ in the operation alone.
+"""
 
 from __future__ import annotations
 
 import engine
-from engine.nn import _check
 from engine.nn.layer import Layer
 
 
-class _Pool2D(Layer):
+class _Pool(Layer):
     """A pooling whose backward pass needs x again, or only its shape."""
 
     operation = ""  # the name of the function in `engine`
+    rank = 2  # how many spatial axes it pools
 
     def options(self) -> dict:
         """The arguments of that function."""
         return {}
 
     def create(self, input_shape):
-        _check.axes(self.title, input_shape, 3, "images with channels")
-        self.arguments = self.options() | {"layout": self.context.layout}
+        self.context.channels(self.title, input_shape, self.rank)  # checks the axes
+        self.arguments = self.options() | {"layout": self.context.layout_of(self.rank)}
         return {}
 
     def forward(self, x, training=False):
@@ -31,7 +34,7 @@ class _Pool2D(Layer):
         return getattr(engine, self.operation + "_backward")(dy, x, **self.arguments)
 
 
-class _IndexedPool2D(_Pool2D):
+class _IndexedPool(_Pool):
     """A pooling that picks one element of each window, and sends the gradient back to it."""
 
     def __init__(self, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False,
@@ -57,23 +60,7 @@ class _IndexedPool2D(_Pool2D):
                                                              **self.arguments)
 
 
-class MaxPool2D(_IndexedPool2D):
-    """The largest element of each window; arguments as for `engine.max_pool2d`."""
-
-    operation = "max_pool2d"
-
-
-class MinPool2D(_IndexedPool2D):
-    """The smallest element of each window; arguments as for `engine.min_pool2d`."""
-
-    operation = "min_pool2d"
-
-
-class AvgPool2D(_Pool2D):
-    """The mean of each window; arguments as for `engine.avg_pool2d`."""
-
-    operation = "avg_pool2d"
-
+class _AvgPool(_Pool):
     def __init__(self, kernel_size, *, stride=None, padding=0, ceil_mode=False,
                  count_include_pad=True, name=None):
         super().__init__(name)
@@ -85,11 +72,7 @@ class AvgPool2D(_Pool2D):
                     ceil_mode=self.ceil_mode, count_include_pad=self.count_include_pad)
 
 
-class LpPool2D(_Pool2D):
-    """The p-norm of each window; arguments as for `engine.lp_pool2d`."""
-
-    operation = "lp_pool2d"
-
+class _LpPool(_Pool):
     def __init__(self, kernel_size, *, stride=None, padding=0, ceil_mode=False, p=2, name=None):
         super().__init__(name)
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
@@ -100,32 +83,106 @@ class LpPool2D(_Pool2D):
                     ceil_mode=self.ceil_mode, p=self.p)
 
 
-class GlobalMaxPool2D(_Pool2D):
-    """The largest element of each channel."""
-
-    operation = "global_max_pool2d"
-
-
-class GlobalMinPool2D(_Pool2D):
-    """The smallest element of each channel."""
-
-    operation = "global_min_pool2d"
-
-
-class GlobalAvgPool2D(_Pool2D):
-    """The mean of each channel."""
-
-    operation = "global_avg_pool2d"
-
-
-class GlobalLpPool2D(_Pool2D):
-    """The p-norm of each channel."""
-
-    operation = "global_lp_pool2d"
-
+class _GlobalLpPool(_Pool):
     def __init__(self, *, p=2, name=None):
         super().__init__(name)
         self.p = p
 
     def options(self):
         return {"p": self.p}
+
+
+class MaxPool2D(_IndexedPool):
+    """The largest element of each window; arguments as for `engine.max_pool2d`."""
+
+    operation = "max_pool2d"
+
+
+class MinPool2D(_IndexedPool):
+    """The smallest element of each window; arguments as for `engine.min_pool2d`."""
+
+    operation = "min_pool2d"
+
+
+class AvgPool2D(_AvgPool):
+    """The mean of each window; arguments as for `engine.avg_pool2d`."""
+
+    operation = "avg_pool2d"
+
+
+class LpPool2D(_LpPool):
+    """The p-norm of each window; arguments as for `engine.lp_pool2d`."""
+
+    operation = "lp_pool2d"
+
+
+class GlobalMaxPool2D(_Pool):
+    """The largest element of each channel."""
+
+    operation = "global_max_pool2d"
+
+
+class GlobalMinPool2D(_Pool):
+    """The smallest element of each channel."""
+
+    operation = "global_min_pool2d"
+
+
+class GlobalAvgPool2D(_Pool):
+    """The mean of each channel."""
+
+    operation = "global_avg_pool2d"
+
+
+class GlobalLpPool2D(_GlobalLpPool):
+    """The p-norm of each channel."""
+
+    operation = "global_lp_pool2d"
+
+
+class MaxPool1D(_IndexedPool):
+    """The largest element of each window of a line; arguments as for `engine.max_pool1d`."""
+
+    operation, rank = "max_pool1d", 1
+
+
+class MinPool1D(_IndexedPool):
+    """The smallest element of each window of a line; arguments as for `engine.min_pool1d`."""
+
+    operation, rank = "min_pool1d", 1
+
+
+class AvgPool1D(_AvgPool):
+    """The mean of each window of a line; arguments as for `engine.avg_pool1d`."""
+
+    operation, rank = "avg_pool1d", 1
+
+
+class LpPool1D(_LpPool):
+    """The p-norm of each window of a line; arguments as for `engine.lp_pool1d`."""
+
+    operation, rank = "lp_pool1d", 1
+
+
+class GlobalMaxPool1D(_Pool):
+    """The largest element of each line."""
+
+    operation, rank = "global_max_pool1d", 1
+
+
+class GlobalMinPool1D(_Pool):
+    """The smallest element of each line."""
+
+    operation, rank = "global_min_pool1d", 1
+
+
+class GlobalAvgPool1D(_Pool):
+    """The mean of each line."""
+
+    operation, rank = "global_avg_pool1d", 1
+
+
+class GlobalLpPool1D(_GlobalLpPool):
+    """The p-norm of each line."""
+
+    operation, rank = "global_lp_pool1d", 1

@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 
@@ -33,3 +34,42 @@ class StepDecay:
 
     def __call__(self, progress: float) -> float:
         return self.lr * self.factor ** sum(progress >= share for share in self.at)
+
+
+@dataclass(frozen=True)
+class Polynomial:
+    """From `lr` to `end` in a straight line, or along the `power` of what is left to train."""
+
+    lr: float
+    end: float = 0.0
+    power: float = 1.0
+
+    def __call__(self, progress: float) -> float:
+        return self.end + (self.lr - self.end) * (1 - progress) ** self.power
+
+
+@dataclass(frozen=True)
+class Exponential:
+    """From `lr` to `end`, by the same factor in equal times."""
+
+    lr: float
+    end: float
+
+    def __call__(self, progress: float) -> float:
+        return self.lr * (self.end / self.lr) ** progress
+
+
+@dataclass(frozen=True)
+class Warmup:
+    """Rises evenly from 0 in the first `share` of the training, and then follows `schedule`.
+
+    Source: Goyal et al. 2017, section 2.2.
+    """
+
+    schedule: Callable[[float], float]
+    share: float = 0.1
+
+    def __call__(self, progress: float) -> float:
+        if progress < self.share:
+            return self.schedule(0.0) * progress / self.share
+        return self.schedule((progress - self.share) / (1 - self.share))
