@@ -114,13 +114,13 @@ struct depthwise_strip NAME(depthwise_strip)(const struct depthwise_reach *reach
                                              int64_t i0, int64_t rows, elem *copy) {
     const struct correlation *c = &phase[0];
     struct depthwise_strip strip = {.source = source + offset, .pitch = c->s_stride[2]};
-    int64_t begin, end;
-    rows_read(phases, phase, i0, rows, &begin, &end);
-    if (begin >= end) return strip;
-    int64_t a = offset + begin * strip.pitch, b = offset + (end - 1) * strip.pitch;
+    rows_read(phases, phase, i0, rows, &strip.begin, &strip.end);
+    if (strip.begin >= strip.end) return strip;
+    int64_t a = offset + strip.begin * strip.pitch, b = offset + (strip.end - 1) * strip.pitch;
     if (min64(a, b) + reach->first >= reach->low && max64(a, b) + reach->last <= reach->high) return strip;
     copy -= reach->first;
-    for (int64_t i = begin; i < end; i++)
-        memcpy(copy + (i - begin) * reach->pitch, strip.source + i * strip.pitch, (size_t)c->sw * sizeof(elem));
-    return (struct depthwise_strip){.source = copy - begin * reach->pitch, .pitch = reach->pitch};
+    for (int64_t i = strip.begin; i < strip.end; i++)
+        memcpy(copy + (i - strip.begin) * reach->pitch, strip.source + i * strip.pitch, (size_t)c->sw * sizeof(elem));
+    strip.source = copy - strip.begin * reach->pitch, strip.pitch = reach->pitch;
+    return strip;
 }

@@ -39,6 +39,7 @@ int64_t NAME(depthwise_rows_reached)(int64_t phases, const struct correlation *p
 struct depthwise_strip {
     const elem *source; /* row 0, column 0 */
     int64_t pitch;
+    int64_t begin, end; /* rows that are needed: no others may be read */
 };
 
 /* The plane `offset` elements from source, for the destination rows [i0, i0 + rows): in place, or as a copy. */

@@ -138,7 +138,7 @@ INLINE void all_rows(const int taps_h, const int step, const struct depthwise_ro
 #pragma GCC unroll 16
             for (int h = 0; h < (ROWS - 1) * step + taps_h; h++) {
                 int64_t at = i * step + c->first_h + h * apart;
-                row[h] = at >= 0 && at < c->sh ? d->strip.source + at * d->strip.pitch : d->zeros;
+                row[h] = at >= d->strip.begin && at < d->strip.end ? d->strip.source + at * d->strip.pitch : d->zeros;
             }
             elem *to = d->to + i * d->to_pitch;
             int64_t rows = ceil_div(end - i, apart);
