@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib
 
 
-def need(module: str, purpose: str):
+def need(module: str, purpose: str, extra: str = "app"):
     """That module, or an ImportError that says how to get it."""
     try:
         return importlib.import_module(module)
     except ImportError as error:
         package = module.partition(".")[0]
-        raise ImportError(f'{purpose} needs {package}: pip install "convengine[app]"',
+        raise ImportError(f'{purpose} needs {package}: pip install "convengine[{extra}]"',
                           name=package) from error

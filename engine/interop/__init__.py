@@ -1,0 +1,1 @@
+"""Bridges to other packages, each an extra of its own."""

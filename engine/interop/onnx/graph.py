@@ -1,0 +1,196 @@
+"""A graph of operators, read from an ONNX model: what it needs, a forward run, a backward run."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import onnx.inliner
+
+import engine.interop.onnx.operators  # noqa: F401  (fills the table)
+from engine.interop.onnx.operators.constants import dtype_of, refused_type
+from engine.interop.onnx.table import OPERATORS, Call, Node
+
+
+class Graph:
+    """The nodes of a model in the order they run, and the arrays that are in its file.
+
+    Whatever depends on constants alone is computed once, here.
+
+    Attributes
+    ----------
+    inputs : dict of str to (dtype, tuple of int or None)
+        What must be fed, with sizes that the file leaves open as None.
+    outputs : list of str
+    constants : dict of str to ndarray
+    nodes : list of Node
+    """
+
+    def __init__(self, proto: onnx.ModelProto, directory: str = ""):
+        if proto.functions:
+            proto = onnx.inliner.inline_local_functions(proto)
+        faults = unsupported(proto)
+        if faults:
+            raise NotImplementedError("load: the model needs what engine.interop.onnx does not "
+                                      f"have: {'; '.join(faults)}")
+        graph = proto.graph
+        self.constants = {each.name: onnx.numpy_helper.to_array(each, directory)
+                          for each in graph.initializer}
+        self.inputs = {each.name: _declared(each) for each in graph.input
+                       if each.name not in self.constants}
+        self.outputs = [each.name for each in graph.output]
+        opset = _opset(proto)
+        self.nodes = []
+        self._fold([Node.of(each, opset) for each in graph.node])
+        self.nodes = needed(self.nodes, self.outputs)
+
+    def _fold(self, nodes: list[Node]) -> None:
+        for node in nodes:
+            dynamic = any(name and name not in self.constants for name in node.inputs)
+            if dynamic or node.op == "Dropout":
+                self.nodes.append(node)
+            else:
+                outputs, _ = _call(Call(node), self.constants)
+                self.constants |= zip(node.outputs, outputs, strict=False)
+
+    @property
+    def batch(self) -> int | None:
+        """The number of samples the file was written for, if it has one."""
+        shape = next((shape for _, shape in self.inputs.values()), None)
+        return shape[0] if shape else None
+
+    def weights(self) -> dict[str, np.ndarray]:
+        """The parameters: constants with real numbers where an operator has weights.
+
+        A bare number, such as the 255 that pixels are divided by, is none.
+        """
+        return {name: self.constants[name] for node in self.nodes
+                for position in OPERATORS[node.op].weights
+                for name in node.inputs[position:position + 1]
+                if name in self.constants and self.constants[name].ndim
+                and self.constants[name].dtype.kind == "f"}
+
+
+def unsupported(proto: onnx.ModelProto) -> list[str]:
+    """Everything a model needs and does not find here, each once, with how often it occurs."""
+    missing: Counter = Counter()
+    opset = _opset(proto)
+    for each in proto.graph.node:
+        node = Node.of(each, opset)
+        if node.op not in OPERATORS:
+            missing[f"operator {node.op}"] += 1
+        else:
+            reason = OPERATORS[node.op].refuses(node)
+            if reason:
+                missing[f"operator {node.op} with {reason}"] += 1
+    for each in proto.graph.initializer:
+        missing[refused_type(each.data_type)] += 1
+    for each in (*proto.graph.input, *proto.graph.output):
+        kind = each.type.WhichOneof("value")
+        missing[refused_type(each.type.tensor_type.elem_type) if kind == "tensor_type"
+                else f"an input or output of kind {kind}"] += 1
+    missing["sparse initializers"] = len(proto.graph.sparse_initializer)
+    return [f"{what} ({count} times)" if count > 1 else what
+            for what, count in missing.items() if what and count]
+
+
+def _opset(proto: onnx.ModelProto) -> int:
+    return max((each.version for each in proto.opset_import if each.domain in ("", "ai.onnx")),
+               default=1)
+
+
+def _declared(value: onnx.ValueInfoProto):
+    tensor = value.type.tensor_type
+    shape = None
+    if tensor.HasField("shape"):
+        shape = tuple(size.dim_value if size.HasField("dim_value") else None
+                      for size in tensor.shape.dim)
+    return dtype_of(tensor.elem_type), shape
+
+
+def needed(nodes: list[Node], outputs: list[str]) -> list[Node]:
+    """Only the nodes those outputs depend on, each with the arrays that end with it."""
+    alive, kept = set(outputs), []
+    for node in reversed(nodes):
+        if alive.isdisjoint(node.outputs):
+            continue
+        names = {*node.inputs, *node.outputs} - {""}
+        kept.append(replace(node, spent=tuple(names - alive)))
+        alive |= names
+    return kept[::-1]
+
+
+def _call(call: Call, values: dict[str, np.ndarray]):
+    """A node's outputs, always a tuple, and its backward."""
+    node = call.node
+    inputs = [values[name] if name else None for name in node.inputs]
+    try:
+        with np.errstate(all="ignore"):  # infinities and NaN are results like others
+            outputs, backward = OPERATORS[node.op].run(call, *inputs)
+    except (TypeError, ValueError, IndexError) as error:
+        shapes = ", ".join("none" if each is None else f"{each.dtype} {each.shape}"
+                           for each in inputs)
+        raise ValueError(f"{node.label} on {shapes}: {error}") from error
+    return outputs if isinstance(outputs, tuple) else (np.asarray(outputs),), backward
+
+
+class Run:
+    """One pass through the nodes, which remembers what the way back needs.
+
+    Parameters
+    ----------
+    nodes : list of Node
+    values : dict of str to ndarray
+        Every array by name: constants, parameters and inputs; the results are added.
+    learned : iterable of str
+        The names of parameters, if gradients will be asked for.
+    followed : iterable of str
+        The names of inputs, likewise.
+    batch, rng
+        As in `Call`.
+    """
+
+    def __init__(self, nodes, values, learned=(), followed=(), batch=None, rng=None):
+        self.values = values
+        self.learned, self.followed = set(learned), set(followed)  # and what depends on them
+        self.tape = []
+        for node in nodes:
+            call = Call(node, rng, batch, self._wants(node, self.learned | self.followed)
+                        if rng is not None else set())
+            outputs, backward = _call(call, values)
+            values |= zip(node.outputs, outputs, strict=False)
+            if call.wants and backward:
+                self.tape.append((call, [each.shape for each in outputs], backward))
+                for group in self.learned, self.followed:
+                    if not group.isdisjoint(node.inputs):
+                        group |= set(node.outputs) - {""}
+            for name in node.spent:
+                values.pop(name, None)
+
+    @staticmethod
+    def _wants(node: Node, names: set[str]) -> set[int]:
+        return {position for position, name in enumerate(node.inputs) if name in names}
+
+    def backward(self, gradients: dict[str, np.ndarray], of_inputs: bool) -> dict:
+        """From gradients of results, by name, to those of parameters, and of inputs if asked."""
+        names = self.learned | self.followed if of_inputs else self.learned
+        gradients = dict(gradients)
+        while self.tape:
+            call, shapes, backward = self.tape.pop()
+            outputs = call.node.outputs[:len(shapes)]
+            call.wants = self._wants(call.node, names)
+            dys = [gradients.pop(name, None) for name in outputs]
+            if not call.wants or all(dy is None for dy in dys):
+                continue
+            dtype = next(dy.dtype for dy in dys if dy is not None)
+            dys = [np.zeros(shape, dtype) if dy is None else dy
+                   for dy, shape in zip(dys, shapes, strict=False)]
+            dxs = backward(*dys)
+            dxs = dxs if isinstance(dxs, tuple) else (dxs,)
+            for position in call.wants:
+                name, dx = call.node.inputs[position], dxs[position]
+                if dx is not None:
+                    gradients[name] = gradients[name] + dx if name in gradients else dx
+        return gradients

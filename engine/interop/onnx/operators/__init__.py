@@ -1,0 +1,16 @@
+"""ONNX's operators, each a function; importing this package fills the table."""
+
+from engine.interop.onnx.operators import (  # noqa: F401
+    activations,
+    arithmetic,
+    arrays,
+    constants,
+    convolution,
+    logic,
+    normalization,
+    pooling,
+    products,
+    reductions,
+    resize,
+    selection,
+)
