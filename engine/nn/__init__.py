@@ -14,12 +14,14 @@ public functions of `engine` and NumPy.
 from engine.nn import models
 from engine.nn.activations import GELU, LeakyReLU, ReLU, ReLU6, Sigmoid, Softmax, Tanh
 from engine.nn.augment import RandomShift
+from engine.nn.combine import Concatenate, Identity, Residual
 from engine.nn.conv import Conv1D, Conv2D
 from engine.nn.conv_transpose import ConvTranspose1D, ConvTranspose2D
 from engine.nn.dense import Dense, Flatten
 from engine.nn.dropout import Dropout
 from engine.nn.layer import Context, Layer
 from engine.nn.losses import BinaryCrossEntropy, CategoricalCrossEntropy
+from engine.nn.norm import BatchNorm, LocalResponseNorm
 from engine.nn.optimizers import SGD, Adam, AdamW, RMSprop
 from engine.nn.pool import (
     AvgPool1D,
@@ -47,12 +49,13 @@ from engine.nn.sequential import Sequential
 from engine.nn.training import Callback, Checkpoint, History
 
 __all__ = [
-    "GELU", "SGD", "Adam", "AdamW", "AvgPool1D", "AvgPool2D", "BinaryCrossEntropy", "Callback",
-    "CategoricalCrossEntropy", "Checkpoint", "Context", "Conv1D", "Conv2D", "ConvTranspose1D",
-    "ConvTranspose2D", "Cosine", "Dense", "DepthwiseConv2D", "Dropout", "Exponential", "Flatten",
-    "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalLpPool1D", "GlobalLpPool2D", "GlobalMaxPool1D",
-    "GlobalMaxPool2D", "GlobalMinPool1D", "GlobalMinPool2D", "History", "Layer", "LeakyReLU",
+    "GELU", "SGD", "Adam", "AdamW", "AvgPool1D", "AvgPool2D", "BatchNorm", "BinaryCrossEntropy",
+    "Callback", "CategoricalCrossEntropy", "Checkpoint", "Concatenate", "Context", "Conv1D",
+    "Conv2D", "ConvTranspose1D", "ConvTranspose2D", "Cosine", "Dense", "DepthwiseConv2D",
+    "Dropout", "Exponential", "Flatten", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalLpPool1D",
+    "GlobalLpPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D", "GlobalMinPool1D",
+    "GlobalMinPool2D", "History", "Identity", "Layer", "LeakyReLU", "LocalResponseNorm",
     "LpPool1D", "LpPool2D", "MaxPool1D", "MaxPool2D", "MinPool1D", "MinPool2D", "Polynomial",
-    "RMSprop", "RandomShift", "ReLU", "ReLU6", "SeparableConv2D", "Sequential", "Sigmoid",
-    "Softmax", "StepDecay", "Tanh", "Warmup", "confusion_matrix", "load", "models",
+    "RMSprop", "RandomShift", "ReLU", "ReLU6", "Residual", "SeparableConv2D", "Sequential",
+    "Sigmoid", "Softmax", "StepDecay", "Tanh", "Warmup", "confusion_matrix", "load", "models",
 ]

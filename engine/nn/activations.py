@@ -131,6 +131,11 @@ class Softmax(Layer):
         return y * (dy - (dy * y).sum(axis=-1, keepdims=True))
 
 
+def forward_of(activation: str | None, x: np.ndarray) -> np.ndarray:
+    """An activation by its name."""
+    return x if activation is None else _BY_NAME[activation]().forward(x)
+
+
 def backward_of(activation: str, dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The gradient before an activation that `engine.conv2d` has applied to give y."""
     if activation == "relu":
@@ -142,7 +147,8 @@ def backward_of(activation: str, dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     return dy * y * (1 - y)  # sigmoid
 
 
-FUSED = (None, "relu", "relu6", "tanh", "sigmoid")  # those with a gradient above
+_BY_NAME = {"relu": ReLU, "relu6": ReLU6, "tanh": Tanh, "sigmoid": Sigmoid}
+FUSED = (None, *_BY_NAME)  # those with a gradient above
 
 
 def sigmoid(x: np.ndarray) -> np.ndarray:

@@ -120,16 +120,20 @@ class Layer:
         for child in self.children:
             yield from child.walk()
 
+    def prefix(self, outer: str = "") -> str:
+        """What the full names of the parameters in this layer begin with."""
+        return f"{outer}{self.name}." if self.name else outer
+
     def parameters(self, prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
         """Every parameter of this layer and those inside it, with its full name."""
         for name, value in self.params.items():
             yield prefix + name, value
         for child in self.children:
-            yield from child.parameters(f"{prefix}{child.name}.")
+            yield from child.parameters(child.prefix(prefix))
 
     def arrays(self, prefix: str = "") -> Iterator[tuple[str, np.ndarray]]:
         """As `parameters`, with the buffers of each layer after its parameters."""
         for name, value in (self.params | self.buffers).items():
             yield prefix + name, value
         for child in self.children:
-            yield from child.arrays(f"{prefix}{child.name}.")
+            yield from child.arrays(child.prefix(prefix))

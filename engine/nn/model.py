@@ -49,6 +49,11 @@ class Model(Layer):
 
     def _gather(self) -> None:
         """Move the parameters of all layers into one vector, and leave views in their place."""
+        names = [name for name, _ in self.arrays()]
+        if len(set(names)) < len(names):
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"{self.title}: two arrays are called {twice!r}, expected layers with "
+                             "names of their own")
         owners = [(layer, name) for layer in self.walk() for name in layer.params]
         size = sum(layer.params[name].size for layer, name in owners)
         self.weights, self.gradients = np.empty(size, self.dtype), np.zeros(size, self.dtype)

@@ -37,22 +37,7 @@ class Sequential(Model):
             if not isinstance(layer, Layer):
                 raise TypeError(f"{self.title}: `layers` has {layer!r}, expected layers such as "
                                 "Dense(10)")
-        self._name_layers()
-
-    def _name_layers(self):
-        taken = {layer.name for layer in self.layers if layer.name}
-        counts: dict[str, int] = {}
-        for layer in self.layers:
-            kind = type(layer).__name__.lower()
-            while layer.name is None:
-                counts[kind] = counts.get(kind, 0) + 1
-                name = f"{kind}_{counts[kind]}"
-                layer.name = None if name in taken else name
-        if len({layer.name for layer in self.layers}) < len(self.layers):
-            names = [layer.name for layer in self.layers]
-            twice = next(name for name in names if names.count(name) > 1)
-            raise ValueError(f"{self.title}: `layers` has two layers named {twice!r}, "
-                             "expected a name of its own for each")
+        name_layers(self.title, self.layers)
 
     def build(self, input_shape, context):
         self.check_layers()
@@ -82,3 +67,22 @@ class Sequential(Model):
                 return None
             dy = layer.backward(dy, need_dx or i > first)
         return dy
+
+
+def name_layers(who: str, layers) -> None:
+    """Give a name to every layer that has none: its kind and a number.
+
+    A layer may be named "": the names of the layers inside it are then those of this level.
+    """
+    given = [layer.name for layer in layers if layer.name]
+    counts: dict[str, int] = {}
+    for layer in layers:
+        kind = type(layer).__name__.lower()
+        while layer.name is None:
+            counts[kind] = counts.get(kind, 0) + 1
+            name = f"{kind}_{counts[kind]}"
+            layer.name = None if name in given else name
+    twice = next((name for name in given if given.count(name) > 1), None)
+    if twice:
+        raise ValueError(f"{who}: `layers` has two layers named {twice!r}, "
+                         "expected a name of its own for each")
