@@ -49,6 +49,7 @@ class Layer:
         Shapes of one sample, without the batch axis; known once the layer is built.
     """
 
+    kind: str  # how summaries call such a layer
     kinds: dict[str, type[Layer]] = {}  # every layer class by name, for loading models
     children: tuple[Layer, ...] = ()  # the layers inside a layer made of others
     context: Context | None = None
@@ -56,6 +57,7 @@ class Layer:
 
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
+        cls.kind = cls.__name__
         Layer.kinds[cls.__name__] = cls
 
     def __init__(self, name: str | None = None):
@@ -111,8 +113,7 @@ class Layer:
     @property
     def title(self) -> str:
         """How messages call this layer."""
-        kind = type(self).__name__
-        return f"{self.name} ({kind})" if self.name else kind
+        return f"{self.name} ({self.kind})" if self.name else self.kind
 
     def walk(self) -> Iterator[Layer]:
         """This layer and all layers inside it, in the order they run."""

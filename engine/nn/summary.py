@@ -21,7 +21,7 @@ def table(model) -> str:
 def _lines(layers, indent: str):
     for layer in layers:
         own = sum(value.size for value in layer.params.values())
-        yield (indent + (layer.name or "-"), type(layer).__name__, _shape(layer.output_shape),
+        yield (indent + (layer.name or "-"), layer.kind, _shape(layer.output_shape),
                f"{own:,}")
         yield from _lines(layer.children, indent + "  ")
 

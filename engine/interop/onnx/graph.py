@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import replace
 
@@ -35,7 +36,7 @@ class Graph:
         if faults:
             raise NotImplementedError("load: the model needs what engine.interop.onnx does not "
                                       f"have: {'; '.join(faults)}")
-        graph = proto.graph
+        self.source, graph = proto, proto.graph
         self.constants = {each.name: onnx.numpy_helper.to_array(each, directory)
                           for each in graph.initializer}
         self.inputs = {each.name: _declared(each) for each in graph.input
@@ -61,16 +62,51 @@ class Graph:
         shape = next((shape for _, shape in self.inputs.values()), None)
         return shape[0] if shape else None
 
-    def weights(self) -> dict[str, np.ndarray]:
-        """The parameters: constants with real numbers where an operator has weights.
+    def weights(self, nodes: list[Node]) -> dict[str, np.ndarray]:
+        """The parameters of those nodes: constants with real numbers where an operator has weights.
 
         A bare number, such as the 255 that pixels are divided by, is none.
         """
-        return {name: self.constants[name] for node in self.nodes
+        return {name: self.constants[name] for node in nodes
                 for position in OPERATORS[node.op].weights
                 for name in node.inputs[position:position + 1]
                 if name in self.constants and self.constants[name].ndim
                 and self.constants[name].dtype.kind == "f"}
+
+    def proto(self, nodes, output, output_shape, parameters, notes=None) -> onnx.ModelProto:
+        """The model as it was read, but with its constants computed, other parameters, and notes.
+
+        If `output` is none of the file's outputs, only `nodes`, those before it, are written.
+        Without `parameters`, zeros of their shapes stand in their place, in a few bytes.
+        """
+        weights = self.weights(nodes)
+        outputs = list(self.source.graph.output)
+        if output in self.outputs:
+            nodes = self.nodes
+        else:
+            kind = next((each.dtype for each in self.constants.values() if each.dtype.kind == "f"),
+                        np.dtype(np.float32))
+            outputs = [onnx.helper.make_tensor_value_info(
+                output, onnx.helper.np_dtype_to_tensor_dtype(kind), ["N", *output_shape])]
+        used = {name for node in nodes for name in node.inputs} & self.constants.keys()
+        arrays = {name: np.asarray((parameters or {}).get(name, self.constants[name]),
+                                   self.constants[name].dtype) for name in sorted(used)}
+        zeros = []
+        for name in () if parameters is not None else weights:
+            value = onnx.numpy_helper.from_array(np.zeros(1, arrays[name].dtype))
+            zeros.append(onnx.helper.make_node("ConstantOfShape", [name + "/shape"], [name],
+                                               value=value))
+            arrays[name + "/shape"] = np.array(arrays.pop(name).shape, np.int64)
+        arrays = [onnx.numpy_helper.from_array(value, name) for name, value in arrays.items()]
+        graph = onnx.helper.make_graph(
+            zeros + [node.proto for node in nodes], self.source.graph.name or "graph",
+            [each for each in self.source.graph.input if each.name in self.inputs], outputs, arrays)
+        model = onnx.helper.make_model(graph, ir_version=max(self.source.ir_version, 4),
+                                       opset_imports=self.source.opset_import,
+                                       producer_name="engine")
+        if notes is not None:
+            onnx.helper.set_model_props(model, {"engine": json.dumps(notes)})
+        return model
 
 
 def unsupported(proto: onnx.ModelProto) -> list[str]:

@@ -44,6 +44,7 @@ class Node:
     outputs: tuple[str, ...]
     attributes: dict
     opset: int
+    proto: onnx.NodeProto
     spent: tuple[str, ...] = ()  # the arrays that no later node needs
 
     @classmethod
@@ -53,7 +54,7 @@ class Node:
                       for name, value in attributes.items()}
         domain = "" if proto.domain in ("", "ai.onnx") else proto.domain + "."
         return cls(domain + proto.op_type, proto.name, tuple(proto.input), tuple(proto.output),
-                   attributes, opset)
+                   attributes, opset, proto)
 
     @property
     def label(self) -> str:

@@ -1,0 +1,252 @@
+"""An ONNX model as a model of `engine.nn`: predicted with, trained further, saved as ONNX again."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import onnx
+
+from engine.interop.onnx.graph import Graph, Run, needed
+from engine.interop.onnx.table import Node
+from engine.nn import saving
+from engine.nn.activations import Sigmoid, Softmax
+from engine.nn.layer import Layer
+from engine.nn.model import Model
+
+
+def load(source, *, input_shape=None, output=None, dtype=None, seed=None) -> OnnxModel:
+    """Read an ONNX model.
+
+    Parameters
+    ----------
+    source : path, bytes or onnx.ModelProto
+    input_shape : tuple of int, optional
+        Shape of one sample, where the file leaves it open.
+    output : str, optional
+        The array to be the output of the model: one of the file's outputs, by default the first,
+        or any array within, e.g. the features before the last layer.
+    dtype : {"float32", "float64"}, optional
+        Default: that of the file's input, float32 for half precision.
+    seed : int, optional
+        For the order of samples and dropout in `fit`.
+
+    Returns
+    -------
+    OnnxModel
+
+    Raises
+    ------
+    OSError
+        If the file cannot be read.
+    ValueError
+        If it is no ONNX model, or `input_shape` or `output` do not fit it.
+    NotImplementedError
+        With everything the model needs and engine does not have.
+    """
+    directory = ""
+    if not isinstance(source, (bytes, onnx.ModelProto)):
+        path = Path(os.fspath(source))
+        directory, source = str(path.parent), path.read_bytes()
+    if isinstance(source, bytes):
+        try:
+            proto = onnx.load_model_from_string(source)
+            onnx.checker.check_model(proto)
+        except Exception as error:  # protobuf's own classes of errors differ between versions
+            raise ValueError(f"load: `source` is no valid ONNX model: {error}") from error
+    else:
+        proto = source
+    model = OnnxModel(proto, directory=directory, input_shape=input_shape, output=output,
+                      dtype=dtype, seed=seed)
+    for entry in proto.metadata_props:
+        if entry.key == "engine":
+            known = json.loads(entry.value)
+            model.epochs_done, model.metadata = known["epochs_done"], known["metadata"]
+    return model
+
+
+class GraphNode(Layer):
+    """One node of the graph: it owns parameters and has a line in the summary, the graph runs it.
+    """
+
+    def __init__(self, node: Node):
+        super().__init__(node.name or node.outputs[0])
+        self.kind = node.op
+
+
+class SoftmaxNode(GraphNode, Softmax):
+    """A softmax over classes at the end, which losses may take over."""
+
+
+class SigmoidNode(GraphNode, Sigmoid):
+    """A sigmoid at the end, likewise."""
+
+
+class OnnxModel(Model):
+    """The graph of an ONNX file; its parameters are the file's weights, under the file's names.
+
+    `load` makes it.  Batch normalisation keeps the statistics of the file; dropout acts while
+    training.  A batch size that the file fixes is freed.
+
+    Attributes
+    ----------
+    inputs, outputs : list of str
+        The names in the file.
+    """
+
+    def __init__(self, proto, *, directory="", input_shape=None, output=None, dtype=None,
+                 seed=None):
+        if isinstance(proto, str):  # as `config` has it
+            proto = onnx.load_model_from_string(base64.b64decode(proto))
+        self.graph = Graph(proto, directory)
+        self.inputs, self.outputs = list(self.graph.inputs), list(self.graph.outputs)
+        self.output = self.outputs[0] if output is None else output
+        known = {name for node in self.graph.nodes for name in node.outputs if name}
+        if self.output not in known:
+            raise ValueError(f"load: `output` is {output!r}, expected an array of the graph, "
+                             f"such as {', '.join(map(repr, self.outputs))}")
+        self.path = needed(self.graph.nodes, [self.output])
+        self._children = ()
+        kind, shape = next(iter(self.graph.inputs.values()), (np.dtype(np.float32), None))
+        if input_shape is None and len(self.inputs) == 1 and shape and None not in shape[1:]:
+            input_shape = shape[1:]
+        super().__init__(input_shape, "NCHW", dtype or ("float64" if kind == np.float64
+                                                        else "float32"),
+                         seed, proto.graph.name or None)
+
+    @property
+    def children(self):
+        return self._children
+
+    def build(self, input_shape, context):
+        self._check_input(input_shape, context)
+        self.context, self.input_shape = context, tuple(input_shape)
+        self.rng, = context.rng.spawn(1)
+        weights = self.graph.weights(self.path)
+        self.constants = {name: _cast(value, context.dtype)
+                          for name, value in self.graph.constants.items() if name not in weights}
+        nodes = []
+        for node in self.path:
+            layer = GraphNode(node)
+            layer.params = {name: np.array(weights.pop(name), context.dtype, order="C")
+                            for name in dict.fromkeys(node.inputs) if name in weights}
+            layer.grads = {name: np.zeros_like(value) for name, value in layer.params.items()}
+            nodes.append(layer)
+        self._children = tuple(nodes)
+        shapes = self._shapes()
+        for layer, node in zip(nodes, self.path, strict=True):
+            layer.output_shape = shapes[node.outputs[0]][1:]
+        self.output_shape = shapes[self.output][1:]
+        last = {"Softmax": SoftmaxNode, "Sigmoid": SigmoidNode}.get(self.path[-1].op)
+        if last and len(self.output_shape) == 1:
+            nodes[-1] = last(self.path[-1])
+            nodes[-1].output_shape = self.output_shape
+            self._children = tuple(nodes)
+        return self.output_shape
+
+    def _check_input(self, input_shape, context) -> None:
+        if len(self.inputs) != 1:
+            raise ValueError(f"{self.title}: the graph has the inputs {', '.join(self.inputs)}, "
+                             "expected one (`predict_all` takes several)")
+        if context.layout != "NCHW":
+            raise ValueError(f"{self.title}: `layout` is {context.layout!r}, expected 'NCHW' "
+                             "(ONNX knows no other)")
+        _, shape = self.graph.inputs[self.inputs[0]]
+        fits = shape is None or len(shape) == len(input_shape) + 1 and all(
+            size in (None, given) for size, given in zip(shape[1:], input_shape, strict=True))
+        if not fits:
+            expected = ", ".join("any" if size is None else str(size) for size in shape[1:])
+            raise ValueError(f"{self.title}: `input_shape` is {tuple(input_shape)}, expected "
+                             f"({expected}) as in the file")
+
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of all arrays for a batch of one, found by running it."""
+        x = np.zeros((1, *self.input_shape), self.context.dtype)
+        values = self._values() | {self.inputs[0]: x}
+        Run([replace(node, spent=()) for node in self.path], values, batch=self._batch(x))
+        return {name: value.shape for name, value in values.items()}
+
+    def _values(self) -> dict[str, np.ndarray]:
+        """Constants and parameters by name."""
+        return self.constants | dict(self.parameters())
+
+    def _batch(self, x):
+        given = self.graph.batch
+        return (given, len(x)) if given and given != len(x) else None
+
+    def forward(self, x, training=False, stop=None):
+        nodes = self.path[:stop]
+        result = nodes[-1].outputs[0] if stop is not None and nodes else (
+            self.output if nodes else self.inputs[0])
+        values = self._values() | {self.inputs[0]: x}
+        run = Run(nodes, values, dict(self.parameters()) if training else (), self.inputs,
+                  self._batch(x), self.rng if training else None)
+        if training:
+            self.keep(run, result, x)
+        return values[result]
+
+    def backward(self, dy, need_dx=True, stop=None):
+        run, result, x = self.kept()
+        gradients = run.backward({result: dy}, need_dx)
+        for layer in self.children:
+            for name, grad in layer.grads.items():
+                grad[...] = gradients.get(name, 0)
+        if not need_dx:
+            return None
+        return gradients.get(self.inputs[0], np.zeros_like(x))
+
+    def predict_all(self, inputs) -> dict[str, np.ndarray]:
+        """All outputs of the file by name.
+
+        Parameters
+        ----------
+        inputs : array_like, or dict of str to array_like
+            The only input, or all of them by name; a batch of any size.
+        """
+        if not isinstance(inputs, dict):
+            inputs = {self.inputs[0]: inputs}
+        if set(inputs) != set(self.inputs):
+            given = ", ".join(map(str, inputs)) or "nothing"
+            raise ValueError(f"predict_all: `inputs` has {given}, expected "
+                             f"{', '.join(self.inputs)}")
+        dtype = np.dtype(self.dtype)
+        inputs = {name: _cast(np.asarray(value), dtype) for name, value in inputs.items()}
+        constants = {name: _cast(value, dtype) for name, value in self.graph.constants.items()}
+        values = constants | dict(self.parameters()) | inputs
+        Run(self.graph.nodes, values, batch=self._batch(inputs[self.inputs[0]]))
+        return {name: values[name] for name in self.outputs}
+
+    def parameters(self, prefix=""):
+        """Every parameter under its name in the file."""
+        for layer in self.children:
+            for name, value in layer.params.items():
+                yield prefix + name, value
+
+    arrays = parameters  # the statistics of batch normalisation are constants
+
+    def config(self):
+        # The graph as text and without its weights: those are saved beside it.
+        proto = self.graph.proto(self.path, self.output, self.output_shape, None)
+        return {"proto": base64.b64encode(proto.SerializeToString()).decode(),
+                "input_shape": self.input_shape, "output": self.output, "dtype": self.dtype,
+                "seed": self.seed}
+
+    def save(self, path) -> None:
+        """Write an ONNX file; an older file is replaced only by a whole new one."""
+        self._need_weights("save")
+        saving.write_whole(path, self.proto().SerializeToString())
+
+    def proto(self) -> onnx.ModelProto:
+        """The model with its parameters as they are now."""
+        return self.graph.proto(self.path, self.output, self.output_shape, dict(self.parameters()),
+                                {"epochs_done": self.epochs_done, "metadata": self.metadata})
+
+
+def _cast(value: np.ndarray, dtype: np.dtype) -> np.ndarray:
+    """Real numbers in the model's dtype, anything else as it is."""
+    real = value.dtype.kind == "f" or value.dtype.name == "bfloat16"
+    return value.astype(dtype, copy=False) if real else value
