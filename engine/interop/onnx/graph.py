@@ -30,9 +30,8 @@ class Graph:
     """
 
     def __init__(self, proto: onnx.ModelProto, directory: str = ""):
-        if proto.functions:
-            proto = onnx.inliner.inline_local_functions(proto)
-        faults = unsupported(proto)
+        proto = spelt_out(proto)
+        faults = _faults(proto)
         if faults:
             raise NotImplementedError("load: the model needs what engine.interop.onnx does not "
                                       f"have: {'; '.join(faults)}")
@@ -111,6 +110,31 @@ class Graph:
 
 def unsupported(proto: onnx.ModelProto) -> list[str]:
     """Everything a model needs and does not find here, each once, with how often it occurs."""
+    return _faults(spelt_out(proto))
+
+
+def spelt_out(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """The model in known operators: functions, its own and those by which ONNX defines operators
+    that are not in the table, are replaced by their bodies.
+    """
+    if proto.functions:
+        proto = onnx.inliner.inline_local_functions(proto)
+    unknown: set = set()
+    while hasattr(onnx.inliner, "inline_selected_functions"):  # since ONNX 1.18
+        before = unknown
+        unknown = {(node.domain, node.op_type) for node in proto.graph.node
+                   if Node.of(node, 0).op not in OPERATORS}
+        if not unknown or unknown == before:
+            break
+        try:
+            proto = onnx.inliner.inline_selected_functions(proto, sorted(unknown),
+                                                           inline_schema_functions=True)
+        except RuntimeError:  # the body depends on types that ONNX cannot infer
+            break
+    return proto
+
+
+def _faults(proto: onnx.ModelProto) -> list[str]:
     missing: Counter = Counter()
     opset = _opset(proto)
     for each in proto.graph.node:
@@ -223,7 +247,8 @@ class Run:
             dtype = next(dy.dtype for dy in dys if dy is not None)
             dys = [np.zeros(shape, dtype) if dy is None else dy
                    for dy, shape in zip(dys, shapes, strict=False)]
-            dxs = backward(*dys)
+            with np.errstate(all="ignore"):
+                dxs = backward(*dys)
             dxs = dxs if isinstance(dxs, tuple) else (dxs,)
             for position in call.wants:
                 name, dx = call.node.inputs[position], dxs[position]

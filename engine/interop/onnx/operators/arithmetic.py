@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 
 from engine.interop.onnx.table import operator, unbroadcast
@@ -154,5 +152,4 @@ def _einsum_gradient(i, terms, output, arrays, dy):
     part = np.einsum(equation, dy, *(each for _, each in others))
     shape = [size if letter in known else 1
              for letter, size in zip(terms[i], arrays[i].shape, strict=True)]
-    return np.broadcast_to(part.reshape(shape), arrays[i].shape) * dy.dtype.type(
-        1 if math.prod(shape) else 0)
+    return np.broadcast_to(part.reshape(shape), arrays[i].shape)

@@ -90,10 +90,12 @@ def cut(call, x, starts=None, ends=None, axes=None, steps=None):
     return x[places], backward
 
 
-MODES = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "wrap"}
+def _unknown_mode(node):
+    mode = node.attributes.get("mode", "constant")
+    return None if mode in ("constant", "reflect", "edge", "wrap") else f"mode={mode}"
 
 
-@operator("Pad")
+@operator("Pad", refuses=_unknown_mode)
 def pad(call, x, pads=None, value=None, axes=None):
     pads = call.ints("pads", pads) or call.get("paddings")
     value = call.get("value", 0) if value is None else value
@@ -105,7 +107,7 @@ def pad(call, x, pads=None, value=None, axes=None):
     inner = tuple(slice(max(0, -before), size - max(0, -after))  # a negative pad cuts off
                   for (before, after), size in zip(widths, x.shape, strict=True))
     widths = [(max(0, before), max(0, after)) for before, after in widths]
-    mode = MODES[call.get("mode", "constant")]
+    mode = call.get("mode", "constant")
     extra = {"constant_values": np.asarray(value, x.dtype)} if mode == "constant" else {}
 
     def backward(dy):

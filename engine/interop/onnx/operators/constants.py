@@ -72,7 +72,8 @@ def size_of(call, x):
     return np.array(x.size, np.int64), None
 
 
-@operator("Cast", refuses=lambda node: refused_type(node.attributes["to"]))
+@operator("Cast", refuses=lambda node: refused_type(node.attributes["to"])
+          if "to" in node.attributes else "no attribute `to`")
 def cast(call, x):
     return _as(x, dtype_of(call["to"]))
 

@@ -9,7 +9,10 @@ from engine.interop.onnx.table import operator, unbroadcast
 
 @operator("BatchNormalization", weights=(1, 2))
 def batch_normalization(call, x, scale, bias, mean, var):
-    """With the statistics of the file, unless it says that it trains (Ioffe and Szegedy 2015)."""
+    """With the statistics of the file, unless it says that it trains (Ioffe and Szegedy 2015).
+
+    The new statistics, its other outputs then, have no gradient.
+    """
     channels = (1, -1, *[1] * (x.ndim - 2))
     axes = (0, *range(2, x.ndim))
     eps, momentum = call.get("epsilon", 1e-5), call.get("momentum", 0.9)
@@ -71,6 +74,7 @@ def instance_normalization(call, x, scale, bias):
 
 @operator("LayerNormalization", weights=(1, 2))
 def layer_normalization(call, x, scale, bias=None):
+    """Ba et al. 2016; the statistics it can also give have no gradient."""
     axes = tuple(range(call.get("axis", -1) % x.ndim, x.ndim))
     eps = call.get("epsilon", 1e-5)
     y, backward = _normalize(x, scale, bias, axes, eps)

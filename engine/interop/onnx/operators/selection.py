@@ -55,7 +55,7 @@ def gather_nd(call, x, indices):
 REDUCTIONS = {"none": None, "add": np.add, "mul": np.multiply, "max": np.maximum, "min": np.minimum}
 
 
-def _without_gradient(node):
+def _unknown_reduction(node):
     kind = node.attributes.get("reduction", "none")
     return None if kind in REDUCTIONS else f"reduction={kind}"
 
@@ -81,12 +81,12 @@ def _scatter(call, x, places, updates):
     return y, backward
 
 
-@operator("ScatterElements", "Scatter", refuses=_without_gradient)
+@operator("ScatterElements", "Scatter", refuses=_unknown_reduction)
 def scatter_elements(call, x, indices, updates):
     return _scatter(call, x, _everywhere(indices, call.get("axis", 0)), updates)
 
 
-@operator("ScatterND", refuses=_without_gradient)
+@operator("ScatterND", refuses=_unknown_reduction)
 def scatter_nd(call, x, indices, updates):
     return _scatter(call, x, tuple(np.moveaxis(indices, -1, 0)), updates)
 
