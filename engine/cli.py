@@ -107,10 +107,34 @@ def train(model, data, data_dir, batch_size, seed, threads, out, **options):
 
 
 @cli.command()
-@click.argument("model", type=click.Path(dir_okay=False, exists=True))
+@click.argument("model")
 @click.argument("images", nargs=-1, required=True, type=click.Path(dir_okay=False, exists=True))
-def predict(model, images):
-    """Say what each of the IMAGES shows, by a MODEL that `engine train` has saved."""
+@click.option("--weights", type=click.Path(dir_okay=False, exists=True),
+              help="Trained weights, for a MODEL by name.")
+@click.option("--style", type=click.Choice(["torch", "caffe"]),
+              help="How photographs are scaled: as for torchvision's or for Caffe's weights.  "
+                   "[default: torch if the weights have torchvision's names]")
+@click.option("--labels", type=click.Path(dir_okay=False, exists=True),
+              help="Lines that name the classes, as in ImageNet's synset_words.txt.")
+def predict(model, images, weights, style, labels):
+    """Say what each of the IMAGES shows.
+
+    MODEL is a file that `engine train` has saved, or the name of a network for photographs, whose
+    --weights are then needed.
+    """
+    from engine import nn
+
+    if model in nn.models.MODELS:
+        _predict_photos(nn.models.MODELS[model](), images, weights, style, labels)
+    elif Path(model).is_file():
+        _predict_figures(model, images)
+    else:
+        raise ValueError(f"predict: `{model}` is neither a file nor one of "
+                         f"{', '.join(nn.models.MODELS)}")
+
+
+def _predict_figures(model, images):
+    """Grey images of one figure each, by a model that `train` has saved."""
     from engine import nn
     from engine.nn.images import read_image
 
@@ -126,12 +150,36 @@ def predict(model, images):
         click.echo(f"{path}: " + ", ".join(f"{classes[i]} {chances[i]:.1%}" for i in best))
 
 
+def _predict_photos(network, images, weights, style, labels):
+    """Colour photographs: the five most probable classes of each, with bars."""
+    from engine.nn import photos
+
+    if weights is None:
+        raise ValueError(f"predict: {network.name} has no `--weights`, expected a file of them")
+    matched = network.load_weights(weights)
+    style = style or ("torch" if matched == "names" else "caffe")
+    names = photos.imagenet_names(labels) or range(network.output_shape[0])
+    for path in images:
+        picture = photos.read_photo(path, network.input_shape[1])
+        chances = network.predict(photos.prepare(picture, style)[None])[0]
+        click.echo(path)
+        for i in chances.argsort()[::-1][:5]:
+            bar = "\u2588" * round(30 * chances[i])
+            click.echo(f"  {names[i]!s:<28} {chances[i]:6.1%}  {bar}".rstrip())
+
+
 @cli.command()
-@click.argument("model")
+@click.argument("model", required=False)
 def summary(model):
-    """Print the layers of MODEL, a known name (lenet5) or a saved file."""
+    """Print the layers of MODEL, a known name or a saved file; without it, list the known names."""
     from engine import nn
 
+    if model is None:
+        for name, make in nn.models.MODELS.items():
+            network = make(seed=0)
+            click.echo(f"{name:<24} {network.num_params:>12,} parameters, "
+                       f"input {network.input_shape}")
+        return
     if model not in nn.models.MODELS and not Path(model).is_file():
         raise ValueError(f"summary: `{model}` is neither a file nor one of "
                          f"{', '.join(nn.models.MODELS)}")

@@ -159,3 +159,17 @@ def _find(name: str, data_dir, stem: str) -> Path:
                     return path
     raise FileNotFoundError(f"{name}: {stem} or {stem}.gz not found in "
                             f"{' or '.join(map(str, places))}")
+
+
+def read_cifar10(path) -> tuple[np.ndarray, np.ndarray]:
+    """Images (N, 3, 32, 32), float32 from 0 to 1, and classes (N,) of CIFAR-10's binary files.
+
+    Each picture is a byte for its class and 3,072 for its planes of red, green and blue.
+    """
+    path = Path(path)
+    raw = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    if not raw or len(raw) % 3073:
+        raise ValueError(f"datasets: `{path}` has {len(raw)} bytes, expected a multiple of 3,073")
+    rows = np.frombuffer(raw, np.uint8).reshape(-1, 3073)
+    return (rows[:, 1:].reshape(-1, 3, 32, 32).astype(np.float32) / 255,
+            rows[:, 0].astype(np.int64))

@@ -161,7 +161,7 @@ def test_summary_of_a_name_and_of_a_file(trained):
     assert by_name.stdout == by_file.stdout and "61,706 parameters" in by_name.stdout
     wrong = command("summary", "lenet6")
     assert wrong.returncode == 1
-    assert wrong.stderr == "engine: summary: `lenet6` is neither a file nor one of lenet5\n"
+    assert wrong.stderr.startswith("engine: summary: `lenet6` is neither a file nor one of lenet5,")
 
 
 def test_info_shows_the_configuration():
@@ -199,3 +199,26 @@ def test_engine_itself_needs_no_extra():
             "extras = {'click', 'rich', 'matplotlib', 'PIL', 'safetensors', 'sklearn', 'numba'}\n"
             "print(sorted(extras & set(sys.modules)))")
     assert command(program=("-c", code)).stdout == "[]\n"
+
+
+def test_predict_photographs():
+    data = os.environ.get("ENGINE_DATA")
+    if not data:
+        pytest.skip("ENGINE_DATA names no folder with photographs and weights")
+    photos, weights = Path(data) / "photos", Path(data) / "squeezenet"
+    done = command("predict", "squeezenet1_1", photos / "macaw.jpg", photos / "pizza.jpg",
+                   "--weights", weights / "squeezenet_v1_1_fp16.npz")
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert len(lines) == 12
+    assert re.fullmatch(r"  macaw +\d\d\.\d%  \u2588+", lines[1])
+    assert re.fullmatch(r"  pizza +\d\d\.\d%  \u2588+", lines[7])
+    shares = [float(re.search(r"([\d.]+)%", line).group(1)) for line in lines[1:6]]
+    assert shares == sorted(shares, reverse=True) and 50 < sum(shares) <= 100.2
+
+
+def test_predict_photographs_needs_weights(tmp_path):
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "black.png")
+    done = command("predict", "squeezenet1_1", tmp_path / "black.png")
+    assert done.stderr == ("engine: predict: squeezenet1_1 has no `--weights`, "
+                           "expected a file of them\n")

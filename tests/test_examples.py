@@ -1,6 +1,7 @@
 """The examples and the README's code run, and show what they say."""
 
 import importlib.util
+import os
 import re
 from pathlib import Path
 
@@ -30,7 +31,7 @@ def test_every_example_is_tested_here():
     here = Path(__file__).read_text()
     for path in EXAMPLES:
         assert f"run({int(path.name[:2])}" in here, path.name
-    assert len(EXAMPLES) == 8
+    assert len(EXAMPLES) == 9
 
 
 def test_edge_filters(capsys):
@@ -143,3 +144,22 @@ def test_the_readmes_tree_names_real_files():
     named = [line.split()[0].rstrip("/") for line in tree.splitlines() if line.strip()]
     missing = [name for name in named if not (ROOT / name).exists()]
     assert len(named) >= 10 and not missing
+
+
+def test_pretrained(capsys):
+    data = os.environ.get("ENGINE_DATA")
+    run(9)
+    text = capsys.readouterr().out
+    if not data:
+        assert text == "no weights: set ENGINE_DATA to the folder that has them\n"
+        pytest.skip("ENGINE_DATA names no folder with trained weights")
+    right = dict(re.findall(r"(\S+\.\w+) +[\d,]+ +([\d,]+/[\d,]+)", text))
+    assert right == {
+        "lenet_iter_10000.caffemodel": "9,914/10,000", "webnn_lenet.bin": "9,895/10,000",
+        "burn_mnist.safetensors": "9,917/10,000", "resnet20_optionA.npz": "915/1,000",
+        "resnet32_optionA.npz": "928/1,000", "resnet56_optionA.npz": "926/1,000",
+        "gluoncv_cifar_resnet20_v1.npz": "921/1,000", "gluoncv_cifar_resnet20_v2.npz": "935/1,000",
+        "gluoncv_cifar_resnet56_v2.npz": "943/1,000", "squeezenet_v1_1_fp16.npz": "20/21",
+        "squeezenet_v1_0_dc.npz": "21/21"}
+    differences = re.findall(r"(\d\.\de-\d\d)$", text, re.MULTILINE)
+    assert len(differences) == 9 and max(map(float, differences)) < 5e-6

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.nn import _check, saving, summary, training
+from engine.nn import _check, saving, summary, training, weights
 from engine.nn.layer import Context, Layer
 
 
@@ -104,6 +104,16 @@ class Model(Layer):
         """The outputs for samples, (N, *output_shape)."""
         self._need_weights("predict")
         return training.predict(self, x, batch_size)
+
+    def logits(self, x, *, batch_size=256) -> np.ndarray:
+        """As `predict`, without the Softmax or Sigmoid at the end."""
+        self._need_weights("logits")
+        return training.predict(self, x, batch_size, logits=True)
+
+    def load_weights(self, source) -> str:
+        """Take the weights from a file of another library: see `engine.nn.weights`."""
+        self._need_weights("load_weights")
+        return weights.load(self, source)
 
     def summary(self) -> None:
         """Print the layers with their output shapes and numbers of parameters."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from engine.nn import _check, losses
+from engine.nn.activations import Sigmoid, Softmax
 from engine.nn.optimizers import Adam
 from engine.nn.progress import progress_bar
 
@@ -96,14 +97,15 @@ def evaluate(model, x, y, batch_size=256, loss=None) -> dict[str, float]:
     return {"loss": total / len(x), "accuracy": correct / len(x)}
 
 
-def predict(model, x, batch_size=256) -> np.ndarray:
-    """See `Model.predict`."""
+def predict(model, x, batch_size=256, logits=False) -> np.ndarray:
+    """See `Model.predict` and `Model.logits`."""
+    stop = -1 if logits and isinstance(model.children[-1], (Softmax, Sigmoid)) else None
     batch_size = _check.integer("predict", "batch_size", batch_size)
     x = _check.samples("predict", "x", x, model.input_shape)
     out = np.empty((len(x), *model.output_shape), model.dtype)
     for start in range(0, len(x), batch_size):
         batch = slice(start, start + batch_size)
-        out[batch] = model.forward(np.ascontiguousarray(x[batch], model.dtype))
+        out[batch] = model.forward(np.ascontiguousarray(x[batch], model.dtype), stop=stop)
     return out
 
 

@@ -1,4 +1,4 @@
-"""Well-known networks by name."""
+"""LeNet-5, of 1998."""
 
 from __future__ import annotations
 
@@ -31,4 +31,20 @@ def lenet5(classes: int = 10, *, layout: str = "NCHW", dtype: str = "float32",
         layout=layout, dtype=dtype, seed=seed, name="lenet5")
 
 
-MODELS = {"lenet5": lenet5}
+def lenet_caffe(classes: int = 10, *, layout: str = "NCHW", dtype: str = "float32",
+                seed: int | None = None) -> Sequential:
+    """The LeNet that Caffe's examples train on MNIST: 431,080 parameters (for 10 classes).
+
+    Source: BVLC/caffe, examples/mnist/lenet.prototxt.
+    """
+    return Sequential([
+        Conv2D(20, 5, name="conv1"),
+        MaxPool2D(2, name="pool1"),
+        Conv2D(50, 5, name="conv2"),
+        MaxPool2D(2, name="pool2"),
+        Flatten(name="flatten"),
+        Dense(500, activation="relu", name="ip1"),
+        Dense(classes, name="ip2"),
+        Softmax(name="prob"),
+    ], input_shape=(1, 28, 28) if layout == "NCHW" else (28, 28, 1),
+        layout=layout, dtype=dtype, seed=seed, name="lenet_caffe")

@@ -1,0 +1,54 @@
+"""Photographs as inputs of networks trained on ImageNet, and the names of its classes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+
+from engine.nn._extras import need
+
+CAFFE_MEAN = np.array([104, 117, 123], np.float32)  # blue, green, red
+TORCH_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
+TORCH_STD = np.array([0.229, 0.224, 0.225], np.float32)
+STYLES = ("torch", "caffe")
+
+
+def read_photo(path, size: int) -> np.ndarray:
+    """The middle of a picture, uint8 (size, size, 3), after scaling it to a little more."""
+    image = need("PIL.Image", "reading images")
+    with image.open(path) as file:
+        picture = file.convert("RGB")
+    scale = size / 0.875 / min(picture.size)
+    width, height = (max(size, round(n * scale)) for n in picture.size)
+    picture = picture.resize((width, height), image.Resampling.BILINEAR)
+    left, top = (width - size) // 2, (height - size) // 2
+    return np.asarray(picture.crop((left, top, left + size, top + size)))
+
+
+def prepare(pixels: np.ndarray, style: str = "torch") -> np.ndarray:
+    """uint8 (..., H, W, 3) as float32 (..., 3, H, W), as the weights expect it.
+
+    "torch" divides by 255, then takes off the mean and divides by the deviation of each channel;
+    "caffe" has blue first and takes off the mean.
+    """
+    if style not in STYLES:
+        raise ValueError(f'prepare: `style` is "{style}", expected one of {", ".join(STYLES)}')
+    x = np.asarray(pixels, np.float32)
+    x = x[..., ::-1] - CAFFE_MEAN if style == "caffe" else (x / 255 - TORCH_MEAN) / TORCH_STD
+    return np.ascontiguousarray(np.moveaxis(x, -1, -3), np.float32)
+
+
+def imagenet_names(path=None) -> list[str] | None:
+    """The first name of each of the 1,000 classes, from a file of lines "n01440764 tench, ...".
+
+    Without `path` from photos/synset_words.txt in the folder that ENGINE_DATA names; None if there
+    is no such file.
+    """
+    if path is None:
+        path = Path(os.environ.get("ENGINE_DATA", "")) / "photos" / "synset_words.txt"
+        if not path.is_file():
+            return None
+    lines = Path(path).read_text(encoding="utf-8").splitlines()
+    return [line.partition(" ")[2].split(",")[0] for line in lines]

@@ -1,0 +1,105 @@
+"""Weights from elsewhere, by name or else in order; nothing that could run code is ever read.
+
+| file | whose |
+|---|---|
+| .safetensors | PyTorch's names, or those of `Model.save` |
+| .npz | any |
+| .onnx | the initialisers |
+| .caffemodel | Caffe's blobs |
+| .h5 | Keras, layers of a kind in order |
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from engine.nn import weights_caffe, weights_keras
+from engine.nn._extras import need
+
+
+def load(model, source) -> str:
+    """Fill `model` from a file or from a mapping of names to arrays.
+
+    If any name is one of the model's, all must be; otherwise the arrays are taken in their order.
+    PyTorch's counters of batches and a leading "module." are passed over.
+
+    Returns
+    -------
+    str
+        "names" or "order": how the arrays were matched.
+
+    Raises
+    ------
+    ValueError
+        Which arrays are missing, which are not known, and which have another shape.
+    """
+    if not isinstance(source, (str, Path)):
+        return _fill(model, "load_weights", dict(source))
+    path = Path(source)
+    if path.suffix in (".h5", ".hdf5"):
+        return _fill(model, path, weights_keras.read(path, model))
+    if path.suffix not in READERS:
+        raise ValueError(f"load_weights: `{path}` ends in {path.suffix!r}, expected one of "
+                         f"{', '.join([*READERS, '.h5'])}")
+    with open(path, "rb"):  # a missing file is an ordinary error of the system
+        pass
+    return _fill(model, path, READERS[path.suffix](path))
+
+
+def _safetensors(path):
+    safetensors = need("safetensors", "reading weights")
+    with safetensors.safe_open(path, framework="numpy") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+
+
+def _npz(path):
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _onnx(path):
+    onnx = need("onnx", "reading ONNX weights", extra="onnx")
+    return {each.name: onnx.numpy_helper.to_array(each)
+            for each in onnx.load(path).graph.initializer}
+
+
+READERS = {".safetensors": _safetensors, ".npz": _npz, ".onnx": _onnx,
+           ".caffemodel": weights_caffe.read}
+
+
+def _fill(model, source, arrays: dict[str, np.ndarray]) -> str:
+    wanted = dict(model.arrays())
+    arrays = {name.removeprefix("module."): np.asarray(value) for name, value in arrays.items()
+              if not name.endswith("num_batches_tracked")}
+    by_name = bool(wanted.keys() & arrays.keys())
+    if not by_name:
+        arrays, extra = _in_order(list(wanted), arrays)
+    else:
+        extra = [name for name in arrays if name not in wanted]
+    missing = [name for name in wanted if name not in arrays]
+    shapes = [f"{name} is {arrays[name].shape}, expected {value.shape}"
+              for name, value in wanted.items()
+              if name in arrays and not _fits(arrays[name].shape, value.shape)]
+    faults = [f"{what}: {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}"
+              for what, names in (("missing", missing), ("not known", extra),
+                                  ("of another shape", shapes)) if names]
+    if faults:
+        raise ValueError(f"load_weights: the arrays of `{source}` do not fit {model.title}: "
+                         + "; ".join(faults))
+    for name, value in wanted.items():
+        value[...] = arrays[name].reshape(value.shape)
+    return "names" if by_name else "order"
+
+
+def _in_order(wanted, arrays):
+    """The arrays under the names wanted, one after the other; and the names left over."""
+    names = list(arrays)
+    return ({name: arrays[other] for name, other in zip(wanted, names, strict=False)},
+            names[len(wanted):])
+
+
+def _fits(shape, expected) -> bool:
+    """Whether the shapes differ in axes of length 1 only, as Caffe's old files have."""
+    return [n for n in shape if n != 1] == [n for n in expected if n != 1]
