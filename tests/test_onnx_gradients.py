@@ -10,7 +10,8 @@ onnx = pytest.importorskip("onnx")
 from onnx.backend.test.loader import load_model_tests  # noqa: E402
 
 from engine.interop import onnx as engine_onnx  # noqa: E402
-from engine.interop.onnx.graph import Graph, Run  # noqa: E402
+from engine.interop.onnx.graph import Graph  # noqa: E402
+from engine.interop.onnx.run import Run  # noqa: E402
 
 H = 1e-6
 PER_OPERATOR = 12  # cases, the first ones

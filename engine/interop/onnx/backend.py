@@ -7,7 +7,8 @@ import onnx
 from onnx.backend.base import Backend as Base
 from onnx.backend.base import BackendRep
 
-from engine.interop.onnx.graph import Graph, Run, unsupported
+from engine.interop.onnx.graph import Graph, unsupported
+from engine.interop.onnx.run import Run
 
 
 class Prepared(BackendRep):

@@ -76,6 +76,8 @@ def _faults(layer):
         yield f"{layer.title} with an even `size`"
     elif "Lp" in kind and int(layer.p) != layer.p:
         yield f"{layer.title} with p={layer.p}, which is no integer"
+    elif kind == "OnnxModel" and any(node.op == "If" for node in layer.path):
+        yield f"{layer.title} with an If"
     else:
         for child in () if kind == "OnnxModel" else layer.children:
             yield from _faults(child)

@@ -1,10 +1,9 @@
-"""A graph of operators, read from an ONNX model: what it needs, a forward run, a backward run."""
+"""A graph of operators, read from an ONNX model, and what it needs."""
 
 from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import replace
 
 import numpy as np
 import onnx
@@ -12,7 +11,8 @@ import onnx.inliner
 
 import engine.interop.onnx.operators  # noqa: F401  (fills the table)
 from engine.interop.onnx.operators.constants import dtype_of, refused_type
-from engine.interop.onnx.table import OPERATORS, Call, Node
+from engine.interop.onnx.run import needed, run_node
+from engine.interop.onnx.table import OPERATORS, Call, Node, branches
 
 
 class Graph:
@@ -29,14 +29,14 @@ class Graph:
     nodes : list of Node
     """
 
-    def __init__(self, proto: onnx.ModelProto, directory: str = ""):
+    def __init__(self, proto: onnx.ModelProto):
         proto = spelt_out(proto)
         faults = _faults(proto)
         if faults:
             raise NotImplementedError("load: the model needs what engine.interop.onnx does not "
                                       f"have: {'; '.join(faults)}")
         self.source, graph = proto, proto.graph
-        self.constants = {each.name: onnx.numpy_helper.to_array(each, directory)
+        self.constants = {each.name: onnx.numpy_helper.to_array(each)
                           for each in graph.initializer}
         self.inputs = {each.name: _declared(each) for each in graph.input
                        if each.name not in self.constants}
@@ -52,7 +52,7 @@ class Graph:
             if dynamic or node.op == "Dropout":
                 self.nodes.append(node)
             else:
-                outputs, _ = _call(Call(node), self.constants)
+                outputs, _ = run_node(Call(node), self.constants)
                 self.constants |= zip(node.outputs, outputs, strict=False)
 
     @property
@@ -135,16 +135,7 @@ def spelt_out(proto: onnx.ModelProto) -> onnx.ModelProto:
 
 
 def _faults(proto: onnx.ModelProto) -> list[str]:
-    missing: Counter = Counter()
-    opset = _opset(proto)
-    for each in proto.graph.node:
-        node = Node.of(each, opset)
-        if node.op not in OPERATORS:
-            missing[f"operator {node.op}"] += 1
-        else:
-            reason = OPERATORS[node.op].refuses(node)
-            if reason:
-                missing[f"operator {node.op} with {reason}"] += 1
+    missing = Counter(_missing_operators(proto.graph, _opset(proto)))
     for each in proto.graph.initializer:
         missing[refused_type(each.data_type)] += 1
     for each in (*proto.graph.input, *proto.graph.output):
@@ -154,6 +145,19 @@ def _faults(proto: onnx.ModelProto) -> list[str]:
     missing["sparse initializers"] = len(proto.graph.sparse_initializer)
     return [f"{what} ({count} times)" if count > 1 else what
             for what, count in missing.items() if what and count]
+
+
+def _missing_operators(graph: onnx.GraphProto, opset: int):
+    for each in graph.node:
+        node = Node.of(each, opset)
+        if node.op not in OPERATORS:
+            yield f"operator {node.op}"
+            continue
+        reason = OPERATORS[node.op].refuses(node)
+        if reason:
+            yield f"operator {node.op} with {reason}"
+        for branch in branches(each):
+            yield from _missing_operators(branch, opset)
 
 
 def _opset(proto: onnx.ModelProto) -> int:
@@ -168,90 +172,3 @@ def _declared(value: onnx.ValueInfoProto):
         shape = tuple(size.dim_value if size.HasField("dim_value") else None
                       for size in tensor.shape.dim)
     return dtype_of(tensor.elem_type), shape
-
-
-def needed(nodes: list[Node], outputs: list[str]) -> list[Node]:
-    """Only the nodes those outputs depend on, each with the arrays that end with it."""
-    alive, kept = set(outputs), []
-    for node in reversed(nodes):
-        if alive.isdisjoint(node.outputs):
-            continue
-        names = {*node.inputs, *node.outputs} - {""}
-        kept.append(replace(node, spent=tuple(names - alive)))
-        alive |= names
-    return kept[::-1]
-
-
-def _call(call: Call, values: dict[str, np.ndarray]):
-    """A node's outputs, always a tuple, and its backward."""
-    node = call.node
-    inputs = [values[name] if name else None for name in node.inputs]
-    try:
-        with np.errstate(all="ignore"):  # infinities and NaN are results like others
-            outputs, backward = OPERATORS[node.op].run(call, *inputs)
-    except (TypeError, ValueError, IndexError) as error:
-        shapes = ", ".join("none" if each is None else f"{each.dtype} {each.shape}"
-                           for each in inputs)
-        raise ValueError(f"{node.label} on {shapes}: {error}") from error
-    return outputs if isinstance(outputs, tuple) else (np.asarray(outputs),), backward
-
-
-class Run:
-    """One pass through the nodes, which remembers what the way back needs.
-
-    Parameters
-    ----------
-    nodes : list of Node
-    values : dict of str to ndarray
-        Every array by name: constants, parameters and inputs; the results are added.
-    learned : iterable of str
-        The names of parameters, if gradients will be asked for.
-    followed : iterable of str
-        The names of inputs, likewise.
-    batch, rng
-        As in `Call`.
-    """
-
-    def __init__(self, nodes, values, learned=(), followed=(), batch=None, rng=None):
-        self.values = values
-        self.learned, self.followed = set(learned), set(followed)  # and what depends on them
-        self.tape = []
-        for node in nodes:
-            call = Call(node, rng, batch, self._wants(node, self.learned | self.followed)
-                        if rng is not None else set())
-            outputs, backward = _call(call, values)
-            values |= zip(node.outputs, outputs, strict=False)
-            if call.wants and backward:
-                self.tape.append((call, [each.shape for each in outputs], backward))
-                for group in self.learned, self.followed:
-                    if not group.isdisjoint(node.inputs):
-                        group |= set(node.outputs) - {""}
-            for name in node.spent:
-                values.pop(name, None)
-
-    @staticmethod
-    def _wants(node: Node, names: set[str]) -> set[int]:
-        return {position for position, name in enumerate(node.inputs) if name in names}
-
-    def backward(self, gradients: dict[str, np.ndarray], of_inputs: bool) -> dict:
-        """From gradients of results, by name, to those of parameters, and of inputs if asked."""
-        names = self.learned | self.followed if of_inputs else self.learned
-        gradients = dict(gradients)
-        while self.tape:
-            call, shapes, backward = self.tape.pop()
-            outputs = call.node.outputs[:len(shapes)]
-            call.wants = self._wants(call.node, names)
-            dys = [gradients.pop(name, None) for name in outputs]
-            if not call.wants or all(dy is None for dy in dys):
-                continue
-            dtype = next(dy.dtype for dy in dys if dy is not None)
-            dys = [np.zeros(shape, dtype) if dy is None else dy
-                   for dy, shape in zip(dys, shapes, strict=False)]
-            with np.errstate(all="ignore"):
-                dxs = backward(*dys)
-            dxs = dxs if isinstance(dxs, tuple) else (dxs,)
-            for position in call.wants:
-                name, dx = call.node.inputs[position], dxs[position]
-                if dx is not None:
-                    gradients[name] = gradients[name] + dx if name in gradients else dx
-        return gradients

@@ -6,12 +6,12 @@ import base64
 import json
 import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import onnx
 
-from engine.interop.onnx.graph import Graph, Run, needed
+from engine.interop.onnx.graph import Graph
+from engine.interop.onnx.run import Run, needed
 from engine.interop.onnx.table import Node
 from engine.nn import saving
 from engine.nn.activations import Sigmoid, Softmax
@@ -48,25 +48,29 @@ def load(source, *, input_shape=None, output=None, dtype=None, seed=None) -> Onn
     NotImplementedError
         With everything the model needs and engine does not have.
     """
-    directory = ""
-    if not isinstance(source, (bytes, onnx.ModelProto)):
-        path = Path(os.fspath(source))
-        directory, source = str(path.parent), path.read_bytes()
-    if isinstance(source, bytes):
-        try:
-            proto = onnx.load_model_from_string(source)
-            onnx.checker.check_model(proto)
-        except Exception as error:  # protobuf's own classes of errors differ between versions
-            raise ValueError(f"load: `source` is no valid ONNX model: {error}") from error
-    else:
-        proto = source
-    model = OnnxModel(proto, directory=directory, input_shape=input_shape, output=output,
-                      dtype=dtype, seed=seed)
+    proto = source if isinstance(source, onnx.ModelProto) else _read(source)
+    model = OnnxModel(proto, input_shape=input_shape, output=output, dtype=dtype, seed=seed)
     for entry in proto.metadata_props:
         if entry.key == "engine":
             known = json.loads(entry.value)
             model.epochs_done, model.metadata = known["epochs_done"], known["metadata"]
     return model
+
+
+def _read(source) -> onnx.ModelProto:
+    """The checked model in a file, with the arrays that it keeps in other files; or in bytes."""
+    try:
+        if isinstance(source, bytes):
+            proto = onnx.load_model_from_string(source)
+            onnx.checker.check_model(proto)
+        else:
+            proto = onnx.load(os.fspath(source))
+            onnx.checker.check_model(os.fspath(source))
+    except OSError:
+        raise
+    except Exception as error:  # protobuf's own classes of errors differ between versions
+        raise ValueError(f"load: `source` is no valid ONNX model: {error}") from error
+    return proto
 
 
 class GraphNode(Layer):
@@ -98,11 +102,10 @@ class OnnxModel(Model):
         The names in the file.
     """
 
-    def __init__(self, proto, *, directory="", input_shape=None, output=None, dtype=None,
-                 seed=None):
+    def __init__(self, proto, *, input_shape=None, output=None, dtype=None, seed=None):
         if isinstance(proto, str):  # as `config` has it
             proto = onnx.load_model_from_string(base64.b64decode(proto))
-        self.graph = Graph(proto, directory)
+        self.graph = Graph(proto)
         self.inputs, self.outputs = list(self.graph.inputs), list(self.graph.outputs)
         self.output = self.outputs[0] if output is None else output
         known = {name for node in self.graph.nodes for name in node.outputs if name}

@@ -52,14 +52,33 @@ class Node:
         attributes = {each.name: onnx.helper.get_attribute_value(each) for each in proto.attribute}
         attributes = {name: value.decode(errors="replace") if isinstance(value, bytes) else value
                       for name, value in attributes.items()}
+        inputs = (*proto.input, *captured(proto))
         domain = "" if proto.domain in ("", "ai.onnx") else proto.domain + "."
-        return cls(domain + proto.op_type, proto.name, tuple(proto.input), tuple(proto.output),
+        return cls(domain + proto.op_type, proto.name, inputs, tuple(proto.output),
                    attributes, opset, proto)
 
     @property
     def label(self) -> str:
         """How messages call it."""
         return f"{self.op} {(self.name or ', '.join(filter(None, self.outputs)))!r}"
+
+
+def branches(proto: onnx.NodeProto) -> list[onnx.GraphProto]:
+    """The graphs within a node."""
+    return [each.g for each in proto.attribute if each.type == onnx.AttributeProto.GRAPH]
+
+
+def captured(proto: onnx.NodeProto) -> list[str]:
+    """What the graphs within a node read from around it."""
+    found: dict[str, None] = {}
+    for graph in branches(proto):
+        known = {each.name for each in (*graph.initializer, *graph.input)}
+        for node in graph.node:
+            found |= dict.fromkeys(name for name in (*node.input, *captured(node))
+                                   if name and name not in known)
+            known |= set(node.output)
+        found |= dict.fromkeys(each.name for each in graph.output if each.name not in known)
+    return list(found)
 
 
 @dataclass

@@ -5,6 +5,7 @@ from engine.interop.onnx.operators import (  # noqa: F401
     arithmetic,
     arrays,
     constants,
+    control,
     convolution,
     logic,
     normalization,

@@ -59,7 +59,7 @@ def eye_like(call, x):
 
 @operator("Range")
 def steps(call, start, limit, delta):
-    return np.arange(start, limit, delta, dtype=start.dtype), None
+    return np.arange(start.item(), limit.item(), delta.item(), start.dtype), None
 
 
 @operator("Shape")
