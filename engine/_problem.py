@@ -18,6 +18,8 @@ import numpy as np
 
 ORDERS = ("nchw", "nhwc")  # memory orders with kernels of their own; anything else counts as nchw
 
+PRECISIONS = ("fp32", "fp32x3", "tf32", "bf16", "fp16")
+
 _SHORT = {"float32": "f32", "float64": "f64", "float16": "f16", "bfloat16": "bf16",
           "int8": "s8", "int16": "s16", "int32": "s32", "int64": "s64",
           "uint8": "u8", "uint16": "u16", "uint32": "u32", "uint64": "u64"}
@@ -73,7 +75,8 @@ class Conv2dProblem:
     dtype: np.dtype = np.dtype(np.float32)
     order: str = "nchw"  # memory order of x and y, one of ORDERS
     bias: bool = False
-    activation: str | None = None  # only what kernels fuse: None or "relu"
+    activation: str | None = None  # only what kernels fuse: None or "relu"; cuda: any
+    precision: str | None = None  # cuda: what float32 numbers are multiplied as
 
     @property
     def acc_dtype(self) -> np.dtype:
@@ -121,7 +124,8 @@ class Conv2dProblem:
     def __str__(self) -> str:
         return (f"conv2d:{_SHORT[self.dtype.name]}:{self.order}:mb{self.n}{self.geometry}"
                 + (":bias" if self.bias else "")
-                + (f":{self.activation}" if self.activation else ""))
+                + (f":{self.activation}" if self.activation else "")
+                + (f":{self.precision}" if self.precision else ""))
 
     @classmethod
     def parse(cls, text: str, **changes) -> Conv2dProblem:
@@ -132,6 +136,7 @@ class Conv2dProblem:
             options.update(dtype=named_dtype(_LONG[parts[1]]), order=parts[2],
                            bias="bias" in parts[4:])
             options["activation"] = "relu" if "relu" in parts[4:] else None
+            options["precision"] = next((each for each in PRECISIONS if each in parts[4:]), None)
             text = parts[3]
         f = _fields(text)
         ih, iw = _two(f, "ih", "iw")

@@ -1,0 +1,11 @@
+"""What the CUDA kernels are made of.
+
+Kernels are plain Python functions over *intrinsics* (``intrinsics.py``).  Each intrinsic has two
+meanings: on NumPy arrays with an element for every thread, which is how ``emulate.py`` runs a
+kernel without a GPU; and as LLVM instructions (``lowering.py``), which is how ``compiler.py`` makes
+machine code of the very same source.  Only ``lowering.py`` and ``compiler.py`` know the compiler
+(numba-cuda), only ``driver.py`` knows the CUDA driver.
+
+    kernels      direct.py, gemm.py, gemm_weight.py, sums.py, pooling.py
+    host side    geometry.py (tables), launch.py (what a call needs), arrays.py (CuPy, torch ...)
+"""

@@ -1,0 +1,176 @@
+"""The CUDA driver: devices, their memory, and launches; through cuda-bindings."""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+import struct
+import threading
+from importlib import metadata
+
+import numpy as np
+
+from . import compiler
+from .kernel import Kernel
+
+_CODES = {"ADDRESS": "q", "I64": "q", "I32": "i", "F64": "d"}
+
+
+@functools.cache
+def missing() -> str | None:
+    """Why no device can be used and what was looked for, or None."""
+    looked = []
+    for name in ("cuda-bindings", "numba-cuda", "nvidia-cuda-nvcc"):
+        try:
+            looked.append(f"{name} {metadata.version(name)}")
+        except metadata.PackageNotFoundError:
+            looked.append(f"{name}: not installed")
+    found = "not installed" not in " ".join(looked)
+    if found:
+        try:
+            from cuda.bindings import driver as cuda
+
+            _checked(cuda.cuInit(0))
+            count = _checked(cuda.cuDeviceGetCount())
+            if count:
+                return None
+            looked.append("devices: 0")
+        except Exception as error:  # no library of a driver, or one that does not work
+            looked.append(f"the CUDA driver: {str(error).strip().splitlines()[0]}")
+    hint = "" if found else '; pip install "convengine[cuda]"'
+    return f"there is no CUDA device to be used (looked for {', '.join(looked)}{hint})"
+
+
+class CudaError(RuntimeError):
+    """What the driver answered."""
+
+
+def _checked(result):
+    """The values of an answer of the driver."""
+    from cuda.bindings import driver as cuda
+
+    status, *values = result
+    if status != cuda.CUresult.CUDA_SUCCESS:
+        raise CudaError(f"engine: the CUDA driver answered {status.name}")
+    return values[0] if len(values) == 1 else values or None
+
+
+@functools.cache
+def device(ordinal: int) -> Device:
+    """The device of that number."""
+    return Device(ordinal)
+
+
+class Device:
+    """One GPU, in the context that all libraries of the runtime API share."""
+
+    def __init__(self, ordinal: int):
+        from cuda.bindings import driver as cuda
+
+        self._cuda = cuda
+        _checked(cuda.cuInit(0))
+        self.ordinal = ordinal
+        number = _checked(cuda.cuDeviceGet(ordinal))
+        attribute = cuda.CUdevice_attribute
+        major, minor = (_checked(cuda.cuDeviceGetAttribute(which, number)) for which in (
+            attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR,
+            attribute.CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR))
+        if major < 8:
+            raise CudaError(f"engine: the CUDA device has compute capability {major}.{minor}, "
+                            "expected at least 8.0")
+        self.target = f"sm_{major}{minor}" + ("a" if (major, minor) == (9, 0) else "")
+        self.context = _checked(cuda.cuDevicePrimaryCtxRetain(number))
+        self._launchers: dict[str, _Launcher] = {}
+        self._lock = threading.Lock()
+
+    def enter(self) -> None:
+        """Make its context that of this thread."""
+        _checked(self._cuda.cuCtxSetCurrent(self.context))
+
+    def upload(self, array: np.ndarray) -> int:
+        """The address of a copy that stays."""
+        self.enter()
+        address = int(_checked(self._cuda.cuMemAlloc(max(array.nbytes, 1))))
+        if array.nbytes:
+            source = np.ascontiguousarray(array)
+            _checked(self._cuda.cuMemcpyHtoD(address, source.ctypes.data, source.nbytes))
+        return address
+
+    def scratch(self, nbytes: int):
+        """The address of memory, and what keeps it alive."""
+        memory = Memory(self, nbytes)
+        return memory.address, memory
+
+    def copy_in(self, address: int, array: np.ndarray) -> None:
+        """From a contiguous array of the host, at once."""
+        if array.nbytes:
+            _checked(self._cuda.cuMemcpyHtoD(address, array.ctypes.data, array.nbytes))
+
+    def copy_out(self, array: np.ndarray, address: int) -> None:
+        """To a contiguous array of the host, after what runs on the default stream."""
+        if array.nbytes:
+            _checked(self._cuda.cuMemcpyDtoH(array.ctypes.data, address, array.nbytes))
+
+    def wait(self, stream: int, other: int) -> None:
+        """Let `stream` go on only after what `other` has been given so far."""
+        cuda = self._cuda
+        event = _checked(cuda.cuEventCreate(cuda.CUevent_flags.CU_EVENT_DISABLE_TIMING))
+        _checked(cuda.cuEventRecord(event, other))
+        _checked(cuda.cuStreamWaitEvent(stream, event, 0))
+        _checked(cuda.cuEventDestroy(event))
+
+    def launch(self, kernel: Kernel, grid, args, stream: int) -> None:
+        launcher = self._launchers.get(kernel.name)
+        if launcher is None:
+            with self._lock:
+                launcher = self._launchers.get(kernel.name) or _Launcher(self._cuda, kernel,
+                                                                         self.target)
+                self._launchers[kernel.name] = launcher
+        launcher(grid, args, stream)
+
+
+class Memory:
+    """Memory of a device, free again when nothing refers to this."""
+
+    def __init__(self, device: Device, nbytes: int):
+        device.enter()
+        self._free = device._cuda.cuMemFree
+        self.address = int(_checked(device._cuda.cuMemAlloc(max(nbytes, 1))))
+
+    def __del__(self):
+        address, self.address = getattr(self, "address", 0), 0
+        if address:
+            self._free(address)  # waits for what still uses it
+
+
+class _Launcher:
+    """A loaded kernel; arguments are packed into one buffer for each thread of Python."""
+
+    def __init__(self, cuda, kernel: Kernel, target: str):
+        made = compiler.binary(kernel, target)
+        self._cuda = cuda
+        self._module = _checked(cuda.cuModuleLoadData(made.cubin))
+        self._function = _checked(cuda.cuModuleGetFunction(self._module, made.entry.encode()))
+        self._threads = kernel.threads
+        self._packing, self._offsets = packing(kernel)
+        self._local = threading.local()
+
+    def __call__(self, grid, args, stream) -> None:
+        buffer = getattr(self._local, "buffer", None)
+        if buffer is None:
+            buffer = self._local.buffer = (ctypes.c_char * self._packing.size)()
+            start = ctypes.addressof(buffer)
+            self._local.pointers = (ctypes.c_void_p * len(self._offsets))(
+                *(start + offset for offset in self._offsets))
+        self._packing.pack_into(buffer, 0, *args)
+        _checked(self._cuda.cuLaunchKernel(
+            self._function, *grid, self._threads, 1, 1, 0, stream,
+            ctypes.addressof(self._local.pointers), 0))
+
+
+def packing(kernel: Kernel) -> tuple[struct.Struct, list[int]]:
+    """How the arguments of a kernel lie in a buffer, and where each one starts."""
+    codes = [_CODES[each] for each in kernel.parameters]
+    offsets = [struct.calcsize("".join(codes[: i + 1])) - struct.calcsize(code)
+               for i, code in enumerate(codes)]
+    return struct.Struct("".join(codes)), offsets

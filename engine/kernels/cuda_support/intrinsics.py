@@ -1,0 +1,425 @@
+"""The operations that kernels are written in, and what each means on NumPy arrays.
+
+A value of a thread is an array with an axis for blocks and one for threads, either of them 1 where
+it does not matter.  A *lane* value, of a few numbers that one thread holds in registers, has an
+axis more in front; operations that are elementwise broadcast over it.  Control flow must be the
+same for all blocks and threads: what differs is a condition given to `load`, `store` or `select`.
+
+Calling an intrinsic is emulating it.  What it is on a GPU stands in `lowering` under its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
+from engine._problem import named_dtype
+
+from . import emulate
+
+
+class Intrinsic:
+    """An operation by name, the constants it was made with, and its meaning."""
+
+    __slots__ = ("name", "constants", "meaning")
+
+    def __init__(self, name: str, constants: tuple, meaning: Callable):
+        self.name = name
+        self.constants = constants
+        self.meaning = meaning
+
+    def __call__(self, *args):
+        return self.meaning(*args)
+
+    def __repr__(self):
+        return f"{self.name}{self.constants or ''}"
+
+
+def _plain(meaning):
+    return Intrinsic(meaning.__name__, (), meaning)
+
+
+def _family(make):
+    """An intrinsic for each combination of constants; `make` returns the meaning."""
+    return cache(lambda *constants: Intrinsic(make.__name__, constants, make(*constants)))
+
+
+def device(function):
+    """Mark a function that kernels call; the compiler inlines it."""
+    function.is_device = True
+    return function
+
+
+ACCUMULATOR = {"float16": "float32", "bfloat16": "float32", "float32": "float32",
+               "float64": "float64"}
+
+
+def accumulator(dtype: str) -> str:
+    """What values of a dtype are loaded as: float32 for 16-bit floats, 64-bit integers."""
+    return ACCUMULATOR.get(dtype) or ("uint64" if dtype.startswith("u") else "int64")
+
+
+# ---- threads -----------------------------------------------------------------------------------
+
+@_plain
+def thread():
+    """The number of this thread within its block."""
+    return emulate.machine().threads
+
+
+@_family
+def block(axis):
+    """The number of this block along an axis of the grid."""
+    return lambda: emulate.machine().blocks[axis]
+
+
+@_plain
+def barrier():
+    """Wait for all threads of the block."""
+    emulate.machine().barrier()
+
+
+# ---- numbers, elementwise ----------------------------------------------------------------------
+
+@_plain
+def add(a, b):
+    return a + b
+
+
+@_plain
+def mul(a, b):
+    return a * b
+
+
+@_plain
+def wide(a):
+    """As a 64-bit integer; others have 32 bits."""
+    return np.asarray(a, np.int64)
+
+
+@_plain
+def div(a, b):
+    """The quotient of integers that are not negative."""
+    return np.asarray(a) // b
+
+
+@_plain
+def rem(a, b):
+    return np.asarray(a) % b
+
+
+@_plain
+def inside(a, size):
+    """Whether 0 <= a < size."""
+    return (np.asarray(a) >= 0) & (a < size)
+
+
+@_plain
+def both(a, b):
+    return np.logical_and(a, b)
+
+
+@_plain
+def equal(a, b):
+    return np.equal(a, b)
+
+
+@_plain
+def less(a, b):
+    return np.less(a, b)
+
+
+@_plain
+def select(condition, a, b):
+    return np.where(condition, a, b)
+
+
+@_family
+def constant(dtype, value):
+    """A number of that dtype."""
+    return lambda: np.dtype(dtype).type(value)
+
+
+@_family
+def convert(dtype):
+    """An integer as a float of that dtype."""
+    return lambda a: np.asarray(a).astype(dtype)
+
+
+@_family
+def fma(dtype):
+    """a * b + c, of floats with one rounding."""
+    if dtype == "float32":
+        return lambda a, b, c: (np.multiply(a, b, dtype=np.float64) + c).astype(np.float32)
+    return lambda a, b, c: a * b + c
+
+
+@_family
+def wrap(dtype):
+    """A 64-bit integer as it reads back from memory of that dtype; floats as they are."""
+    if np.dtype(dtype).kind not in "iu":
+        return lambda a: a
+    return lambda a: np.asarray(a).astype(dtype).astype(accumulator(dtype))
+
+
+@_family
+def activate(name, dtype):
+    """An activation, or nothing for None; NaN stays NaN."""
+    def relu6(a):
+        return np.clip(a, 0, 6)
+
+    def sigmoid(a):
+        return np.asarray(1 / (1 + np.exp(-np.asarray(a, np.float64))), dtype)
+
+    return {None: lambda a: a, "relu": lambda a: np.maximum(a, a.dtype.type(0)), "relu6": relu6,
+            "tanh": lambda a: np.tanh(a), "sigmoid": sigmoid}[name]
+
+
+@_family
+def beats(kind, dtype):
+    """Whether a comes before b as the extreme of a window: larger (or less), or the first NaN."""
+    better = np.greater if kind == "max" else np.less
+    return lambda a, b: better(a, b) | ((a != a) & (b == b))
+
+
+@_family
+def quotient(dtype):
+    return lambda a, b: np.divide(a, b)
+
+
+@_family
+def power(dtype, exponent):
+    """abs(a) ** exponent; 0 means that the exponent is the second argument."""
+    return {1: lambda a, e: np.abs(a), 2: lambda a, e: a * a, 0.5: lambda a, e: np.sqrt(np.abs(a)),
+            0: lambda a, e: (np.abs(a) ** e).astype(dtype)}[exponent]
+
+
+@_family
+def sign(dtype):
+    return lambda a: np.sign(a)
+
+
+# ---- memory ------------------------------------------------------------------------------------
+
+@_family
+def load(dtype):
+    """The element at that index of the array at an address, 0 where the condition is false."""
+    memory, wide_dtype = named_dtype(dtype), np.dtype(accumulator(dtype))
+    return lambda address, index, condition: emulate.machine().load(
+        memory, address, index, condition).astype(wide_dtype)
+
+
+@_plain
+def load_index(address, index):
+    """The element of an int32 table."""
+    return emulate.machine().load(np.dtype(np.int32), address, index, True).astype(np.int64)
+
+
+@_family
+def load4(dtype):
+    """Four 32-bit words from each index, a multiple of 4, as lanes."""
+    return lambda address, index: emulate.machine().load(np.dtype(dtype), address, _fours(index),
+                                                         True)
+
+
+@_family
+def store(dtype):
+    """Write the value, rounded to the dtype, where the condition is true."""
+    memory = named_dtype(dtype)
+    return lambda address, index, value, condition: emulate.machine().store(
+        memory, address, index, value, condition)
+
+
+@_family
+def shared(dtype, count):
+    """Memory that the threads of a block share."""
+    return lambda: emulate.machine().shared(dtype, count)
+
+
+@_family
+def lds(dtype):
+    """The element at that index of shared memory."""
+    return lambda memory, index: memory.load(index)
+
+
+@_family
+def lds4(dtype):
+    """Four words of shared memory from each index, a multiple of 4, as lanes."""
+    return lambda memory, index: memory.load(_fours(index))
+
+
+@_family
+def sts(dtype):
+    return lambda memory, index, value: memory.store(index, value)
+
+
+@_family
+def sts4(dtype):
+    return lambda memory, index, values: memory.store(_fours(index), values)
+
+
+def _fours(index):
+    """Each index and the three that follow it."""
+    index = np.asarray(index)
+    index = index if index.ndim == 3 else index[None]
+    return (index[:, None] + np.arange(4).reshape(4, 1, 1)).reshape(-1, *index.shape[1:])
+
+
+# ---- lanes -------------------------------------------------------------------------------------
+
+def _lanes(values):
+    return np.asarray(values).reshape(-1, 1, 1)
+
+
+@_family
+def iota(count, step):
+    """0, step, 2 * step ..."""
+    return lambda: _lanes(np.arange(count) * step)
+
+
+@_family
+def listed(*numbers):
+    """These numbers."""
+    return lambda: _lanes(numbers)
+
+
+@_family
+def zeros(count):
+    """Float32 zeros."""
+    return lambda: np.zeros((count, 1, 1), np.float32)
+
+
+@_plain
+def join(a, b):
+    """The lanes of a, then those of b."""
+    return np.concatenate(np.broadcast_arrays(a, b))
+
+
+@_plain
+def rows8(a):
+    """8 lanes as the rows of an 8x8 tile."""
+    return np.repeat(a, 8, axis=0)
+
+
+@_plain
+def cols8(a):
+    """8 lanes as the columns of an 8x8 tile."""
+    return np.concatenate([a] * 8)
+
+
+@_plain
+def evens(a):
+    return a[::2]
+
+
+@_plain
+def odds(a):
+    return a[1::2]
+
+
+# ---- products ----------------------------------------------------------------------------------
+
+@_family
+def outer8(depth, pitch_a, half_a, pitch_b, half_b):
+    """An 8x8 tile plus `depth` outer products of 8 and 8 words of shared memory.
+
+    The words are four from a place and four from `half` beyond it, `pitch` further for every step.
+    """
+    product, four = fma("float32"), lds4("float32")
+
+    def meaning(tile, a, b, at_a, at_b):
+        for k in range(depth):
+            left, right = at_a + k * pitch_a, at_b + k * pitch_b
+            left = np.concatenate([four(a, left), four(a, left + half_a)])
+            right = np.concatenate([four(b, right), four(b, right + half_b)])
+            tile = product(rows8(left), cols8(right), tile)
+        return tile
+
+    return meaning
+
+
+@_plain
+def round_tf32(a):
+    """To the 10 bits of mantissa that tensor cores multiply; ties away from zero."""
+    return _cut(_bits(a), nearest=True)
+
+
+@_family
+def pack(kind):
+    """Two numbers rounded to 16-bit floats, the first in the low half of a word."""
+    dtype = named_dtype({"bf16": "bfloat16", "fp16": "float16"}[kind])
+
+    def meaning(low, high):
+        low, high = (np.asarray(each, np.float32).astype(dtype).view(np.uint16).astype(np.uint32)
+                     for each in (low, high))
+        return low | high << np.uint32(16)
+
+    return meaning
+
+
+@_family
+def mma(kind):
+    """An 8x8 tile per thread, 64x32 per warp, plus the product of 8 words of depth.
+
+    `a` are 16 words, the fragments of four 16-row matrices, `b` 8 words of four 8-column ones, as
+    PTX lays out mma.m16n8k8 (tf32) and mma.m16n8k16 (16-bit floats).
+    """
+    def meaning(tile, a, b):
+        if kind != "fp32x3":
+            return _warp_product(tile, _unpacked(kind, a), _unpacked(kind, b))
+        (a, a_rest), (b, b_rest) = _split(a), _split(b)
+        tile = _warp_product(tile, _cut(a_rest)[None], b[None])
+        tile = _warp_product(tile, a[None], _cut(b_rest)[None])
+        return _warp_product(tile, a[None], b[None])
+
+    return meaning
+
+
+def _bits(a):
+    return np.ascontiguousarray(a, np.float32).view(np.uint32)
+
+
+def _cut(bits, nearest=False):
+    """Float32 of which only 10 bits of mantissa are left."""
+    if bits.dtype != np.uint32:
+        bits = _bits(bits)
+    if not nearest:
+        return (bits & np.uint32(0xFFFFE000)).view(np.float32)
+    rounded = ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+    values = bits.view(np.float32)
+    return np.where(np.isnan(values), values, rounded)
+
+
+def _split(a):
+    """The part that tensor cores multiply, and the rest, rounded for them to cut it off."""
+    big = ((_bits(a) + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
+    rest = (a - big).astype(np.float32)
+    return big, (_bits(rest) + np.uint32(0x1000)).view(np.float32)
+
+
+def _unpacked(kind, words):
+    """(numbers in a word, lanes, blocks, threads) in float32."""
+    if kind == "tf32":
+        return _cut(words)[None]
+    dtype = named_dtype({"bf16": "bfloat16", "fp16": "float16"}[kind])
+    words = np.ascontiguousarray(words, np.uint32)
+    halves = words & np.uint32(0xFFFF), words >> np.uint32(16)
+    return np.stack([h.astype(np.uint16).view(dtype).astype(np.float32) for h in halves])
+
+
+def _warp_product(tile, a, b):
+    """Fragments put together to matrices, multiplied, and taken apart again."""
+    blocks, threads = max(tile.shape[1], a.shape[2]), a.shape[3]
+    warps = threads // 32
+    # thread 4 * g + t of a warp: rows g, g + 8 and words t, t + 4 of a; column g of b
+    a = a.reshape(-1, 4, 2, 2, a.shape[2], warps, 8, 4)  # half, tile, word + 4, row + 8, ..., g, t
+    left = a.transpose(4, 5, 1, 3, 6, 2, 7, 0).reshape(-1, warps, 64, 8 * a.shape[0])
+    b = b.reshape(-1, 4, 2, b.shape[2], warps, 8, 4)
+    right = b.transpose(3, 4, 2, 6, 0, 1, 5).reshape(-1, warps, 8 * b.shape[0], 32)
+    product = np.matmul(left.astype(np.float64), right.astype(np.float64))
+    product = np.broadcast_to(product, (blocks, warps, 64, 32))
+    # rows: tile, + 8, g; columns: tile, t, + 1; lane = (tile, + 8) * 8 + (tile, + 1)
+    product = product.reshape(blocks, warps, 4, 2, 8, 4, 4, 2).transpose(2, 3, 5, 7, 0, 1, 4, 6)
+    return (tile + product.reshape(64, blocks, threads)).astype(np.float32)
