@@ -12,7 +12,8 @@ from numbers import Integral
 import numpy as np
 
 from engine._axes import LAYOUTS, rank_of
-from engine.kernels import BACKENDS
+from engine._problem import PRECISIONS
+from engine.kernels import ASKED_FOR, BACKENDS
 
 MAX_SIZE = 2**31 - 1  # of a stride, a padding ...: products of two of them stay within 64 bits
 MAX_BYTES = 2**63 - 1
@@ -34,7 +35,11 @@ def option(op: str, name: str, value, known: tuple[str, ...], *, optional: bool 
 
 
 def backend(op: str, value) -> str | None:
-    return option(op, "backend", value, BACKENDS, optional=True)
+    return option(op, "backend", value, (*BACKENDS, *ASKED_FOR), optional=True)
+
+
+def precision(op: str, value) -> str | None:
+    return option(op, "precision", value, PRECISIONS, optional=True)
 
 
 def layout(op: str, value) -> str:

@@ -29,6 +29,7 @@ class Options(NamedTuple):
     layout: object
     algorithm: object
     backend: object
+    precision: object = None
 
 
 def forward(op: str, x, weight, bias, activation, options: Options):
@@ -283,5 +284,6 @@ def _axes(size, out, kernel, stride, pad, dilation) -> list[Axis]:
 
 def _call(op: str, problem, ndim: int, options: Options) -> Call:
     family = "conv3d" if rank_of(op) == 3 else "conv2d"
+    _check.precision(op, options.precision)
     return Call(op, family, problem, ndim, options.layout, _check.backend(op, options.backend),
                 _check.option(op, "algorithm", options.algorithm, ALGORITHMS, optional=True))

@@ -10,7 +10,7 @@ from contextvars import ContextVar
 from typing import NamedTuple
 
 from engine import _check
-from engine.kernels import BACKENDS
+from engine.kernels import ASKED_FOR, BACKENDS
 
 
 class Mode(NamedTuple):
@@ -35,9 +35,10 @@ def _threads_from_environment() -> int:
 
 
 def _mode_from_environment() -> Mode:
+    known = (*BACKENDS, *ASKED_FOR)
     name = os.environ.get("ENGINE_BACKEND", "").strip() or None
-    return Mode(name and _check.environment("ENGINE_BACKEND", name, name in BACKENDS and name,
-                                            f"one of {', '.join(BACKENDS)}"))
+    return Mode(name and _check.environment("ENGINE_BACKEND", name, name in known and name,
+                                            f"one of {', '.join(known)}"))
 
 
 def _limit_from_environment() -> int | None:

@@ -81,7 +81,7 @@ def use_backend(backend: str | None):
 
     Parameters
     ----------
-    backend : {"c", "numba", "numpy"} or None
+    backend : {"c", "numba", "numpy", "cuda"} or None
         None lets every call take the best backend that can do it.
 
     Raises

@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from engine import _check, _config, _recall, kernels
-from engine.kernels import BACKENDS
+from engine.kernels import ASKED_FOR, BACKENDS
 
 
 class Candidate(NamedTuple):
@@ -56,6 +56,13 @@ class Plan:
         """What the kernel returns: False where indices were outside a plane."""
         _last.plan = self
         return self.kernel(*arrays)
+
+    def finished(self, activation, *arrays):
+        """Run one that can add a bias and apply an activation, as the public direction cannot."""
+        kernel = getattr(self.module, f"{self.direction}_finished")
+        _last.plan = self
+        return self.reported(functools.partial(kernel, self.problem, self.algorithm, activation))(
+            *arrays)
 
     def prepare(self, *arrays) -> Callable:
         """The fastest way to run it on arrays with the strides of these."""
@@ -111,7 +118,7 @@ def _isa(backend: str) -> str | None:
 def candidates(op: str, problem, direction: str, algorithm: str | None = None,
                backend: str | None = None) -> Iterator[Candidate]:
     """Every candidate in order of preference, each asked only when its turn comes."""
-    for name in BACKENDS:
+    for name in (backend,) if backend in ASKED_FOR else BACKENDS:
         if backend not in (None, name):
             yield Candidate(name, algorithm, f'backend="{backend}" was asked for')
             continue

@@ -7,7 +7,7 @@ from engine import _convolution
 
 def conv1d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
            padding_mode="constant", activation=None, layout="NCL", out=None, algorithm=None,
-           backend=None):
+           backend=None, precision=None):
     """1-D convolution: what `conv2d` is for images, along the line.
 
     It is a `conv2d` on images of height 1, with the same kernels.
@@ -25,7 +25,7 @@ def conv1d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
         Steps of the window and between its elements, at least 1.
     padding : int, (int,), ((before, after),) or str
         What is added around x; the names are those of `conv2d`.
-    groups, padding_mode, activation, out, algorithm, backend
+    groups, padding_mode, activation, out, algorithm, backend, precision
         As in `conv2d`.
     layout : {"NCL", "NLC"}
         The order of the axes of x and of the result, no more.  `weight` keeps its own.
@@ -52,20 +52,22 @@ def conv1d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
     >>> engine.conv1d([1, 4, 9, 16], [-1, 1])
     array([3, 5, 7])
     """
-    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend,
+               precision)
     return _convolution.forward("conv1d", x, weight, bias, activation, options, out)
 
 
 def conv1d_backward(dy, x, weight, *, stride=1, padding=0, dilation=1, groups=1,
                     padding_mode="constant", layout="NCL", algorithm=None, backend=None,
-                    wrt=("x", "weight", "bias")):
+                    precision=None, wrt=("x", "weight", "bias")):
     """Gradients of `conv1d` with respect to x, weight and bias, without its activation.
 
     Parameters
     ----------
     dy : array_like
         The gradient with respect to the result of the forward, of its shape.
-    x, weight, stride, padding, dilation, groups, padding_mode, layout, algorithm, backend
+    x, weight, stride, padding, dilation, groups, padding_mode, layout, algorithm, backend,
+    precision
         As in `conv1d`.
     wrt : tuple of {"x", "weight", "bias"}
         Which gradients to compute.
@@ -88,12 +90,14 @@ def conv1d_backward(dy, x, weight, *, stride=1, padding=0, dilation=1, groups=1,
     >>> dx, dweight, dbias
     (array([[[1., 2., 2., 1.]]]), array([[[3., 6.]]]), array([3.]))
     """
-    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend,
+               precision)
     return _convolution.backward("conv1d_backward", dy, x, weight, options, wrt)
 
 
 def conv1d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, dilation=1, groups=1,
-                         padding_mode="constant", layout="NCL", algorithm=None, backend=None):
+                         padding_mode="constant", layout="NCL", algorithm=None, backend=None,
+                         precision=None):
     """Gradient of `conv1d` with respect to x, of which only the shape is needed.
 
     Arguments and errors are those of `conv1d_backward`; the result has the memory order of dy.
@@ -104,13 +108,14 @@ def conv1d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, dilation=1
     >>> engine.conv1d_backward_data([1, 1, 1], [1, 2], (4,))
     array([1, 3, 3, 2])
     """
-    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend,
+               precision)
     return _convolution.backward_data("conv1d_backward_data", dy, weight, x_shape, options)
 
 
 def conv1d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1,
                            padding_mode="constant", layout="NCL", algorithm=None,
-                           backend=None):
+                           backend=None, precision=None):
     """Gradient of `conv1d` with respect to weight, of which only the shape is needed.
 
     Arguments and errors are those of `conv1d_backward`.
@@ -121,5 +126,6 @@ def conv1d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation
     >>> engine.conv1d_backward_weight([1, 1, 1], [0, 1, 2, 3], (2,))
     array([3, 6])
     """
-    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend,
+               precision)
     return _convolution.backward_weight("conv1d_backward_weight", dy, x, weight_shape, options)

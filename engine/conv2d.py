@@ -7,7 +7,7 @@ from engine import _convolution
 
 def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
            padding_mode="constant", activation=None, layout="NCHW", out=None, algorithm=None,
-           backend=None):
+           backend=None, precision=None):
     """2-D convolution, as the frameworks mean it: cross-correlation, the kernel is not flipped.
 
     ``y[n, o, i, j] = bias[o] + sum over c, r, s of
@@ -47,8 +47,14 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
         Tang & Heinecke, ARITH 2019) and sums in float32.  With the last two an infinity can become
         NaN, and bf16x6 flushes subnormal products.  None: the fastest for the geometry; in
         float32 the errors of all are at the level of a plain sum.
-    backend : {"c", "numba", "numpy"}, optional
-        The only backend to use.  None: the first of these that can do it.
+    backend : {"c", "numba", "numpy", "cuda"}, optional
+        The only backend to use.  None: the first of "c", "numba" and "numpy" that can do it, and
+        "cuda" for CUDA arrays (CuPy, torch, any with ``__cuda_array_interface__`` or DLPack), whose
+        result is one of their kind.
+    precision : {"fp32", "fp32x3", "tf32", "bf16", "fp16"}, optional
+        What float32 numbers may be multiplied as on CUDA; sums are float32.  "fp32x3" is three
+        products of TF32 parts on tensor cores, with errors at the level of "fp32".  None: "fp32".
+        Other backends multiply as they are.
 
     Returns
     -------
@@ -85,13 +91,14 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
            [765, 765, 765, 765],
            [  0,   0,   0,   0]])
     """
-    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend,
+               precision)
     return _convolution.forward("conv2d", x, weight, bias, activation, options, out)
 
 
 def conv2d_backward(dy, x, weight, *, stride=1, padding=0, dilation=1, groups=1,
                     padding_mode="constant", layout="NCHW", algorithm=None, backend=None,
-                    wrt=("x", "weight", "bias")):
+                    precision=None, wrt=("x", "weight", "bias")):
     """Gradients of `conv2d` with respect to x, weight and bias.
 
     They are those of the convolution alone: where the forward had an `activation`, `dy` must be
@@ -103,7 +110,7 @@ def conv2d_backward(dy, x, weight, *, stride=1, padding=0, dilation=1, groups=1,
         The gradient with respect to the result of the forward, of its shape.
     x, weight : array_like
         What the forward was given.
-    stride, padding, dilation, groups, padding_mode, layout, algorithm, backend
+    stride, padding, dilation, groups, padding_mode, layout, algorithm, backend, precision
         As in `conv2d`.
     wrt : tuple of {"x", "weight", "bias"}
         Which gradients to compute.
@@ -135,12 +142,14 @@ def conv2d_backward(dy, x, weight, *, stride=1, padding=0, dilation=1, groups=1,
     >>> dbias
     array([4.])
     """
-    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend,
+               precision)
     return _convolution.backward("conv2d_backward", dy, x, weight, options, wrt)
 
 
 def conv2d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, dilation=1, groups=1,
-                         padding_mode="constant", layout="NCHW", algorithm=None, backend=None):
+                         padding_mode="constant", layout="NCHW", algorithm=None, backend=None,
+                         precision=None):
     """Gradient of `conv2d` with respect to x, which is not needed for it.
 
     Parameters
@@ -149,7 +158,7 @@ def conv2d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, dilation=1
         As in `conv2d_backward`.
     x_shape : tuple of int
         The shape of x: strides can make it ambiguous.
-    stride, padding, dilation, groups, padding_mode, layout, algorithm, backend
+    stride, padding, dilation, groups, padding_mode, layout, algorithm, backend, precision
         As in `conv2d`.
 
     Returns
@@ -169,12 +178,14 @@ def conv2d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, dilation=1
     array([[1., 3., 2.],
            [1., 3., 2.]])
     """
-    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend,
+               precision)
     return _convolution.backward_data("conv2d_backward_data", dy, weight, x_shape, options)
 
 
 def conv2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1,
-                           padding_mode="constant", layout="NCHW", algorithm=None, backend=None):
+                           padding_mode="constant", layout="NCHW", algorithm=None, backend=None,
+                           precision=None):
     """Gradient of `conv2d` with respect to weight, which is not needed for it.
 
     Parameters
@@ -183,7 +194,7 @@ def conv2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation
         As in `conv2d_backward`.
     weight_shape : tuple of int
         The shape of weight: strides can make it ambiguous.
-    stride, padding, dilation, groups, padding_mode, layout, algorithm, backend
+    stride, padding, dilation, groups, padding_mode, layout, algorithm, backend, precision
         As in `conv2d`.
 
     Returns
@@ -202,5 +213,6 @@ def conv2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation
     >>> engine.conv2d_backward_weight(np.ones((2, 2)), np.arange(6.0).reshape(2, 3), (1, 2))
     array([[ 8., 12.]])
     """
-    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend,
+               precision)
     return _convolution.backward_weight("conv2d_backward_weight", dy, x, weight_shape, options)

@@ -7,7 +7,7 @@ from engine import _convolution
 
 def conv3d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
            padding_mode="constant", activation=None, layout="NCDHW", out=None, algorithm=None,
-           backend=None):
+           backend=None, precision=None):
     """3-D convolution: what `conv2d` is for images, along depth, height and width.
 
     It is done by the kernels of `conv2d`: planes that meet in one plane of the result are
@@ -26,7 +26,7 @@ def conv3d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
         Steps of the window and between its elements, at least 1.
     padding : int, (int, int, int), three pairs (before, after) or str
         What is added around x; the names are those of `conv2d`.
-    groups, padding_mode, activation, out, algorithm, backend
+    groups, padding_mode, activation, out, algorithm, backend, precision
         As in `conv2d`.
     layout : {"NCDHW", "NDHWC"}
         The order of the axes of x and of the result, no more.  `weight` keeps its own.
@@ -54,20 +54,22 @@ def conv3d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
     array([[[10],
             [18]]])
     """
-    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend,
+               precision)
     return _convolution.forward("conv3d", x, weight, bias, activation, options, out)
 
 
 def conv3d_backward(dy, x, weight, *, stride=1, padding=0, dilation=1, groups=1,
                     padding_mode="constant", layout="NCDHW", algorithm=None, backend=None,
-                    wrt=("x", "weight", "bias")):
+                    precision=None, wrt=("x", "weight", "bias")):
     """Gradients of `conv3d` with respect to x, weight and bias, without its activation.
 
     Parameters
     ----------
     dy : array_like
         The gradient with respect to the result of the forward, of its shape.
-    x, weight, stride, padding, dilation, groups, padding_mode, layout, algorithm, backend
+    x, weight, stride, padding, dilation, groups, padding_mode, layout, algorithm, backend,
+    precision
         As in `conv3d`.
     wrt : tuple of {"x", "weight", "bias"}
         Which gradients to compute.
@@ -96,12 +98,14 @@ def conv3d_backward(dy, x, weight, *, stride=1, padding=0, dilation=1, groups=1,
     >>> grads.dbias
     array([1.])
     """
-    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend,
+               precision)
     return _convolution.backward("conv3d_backward", dy, x, weight, options, wrt)
 
 
 def conv3d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, dilation=1, groups=1,
-                         padding_mode="constant", layout="NCDHW", algorithm=None, backend=None):
+                         padding_mode="constant", layout="NCDHW", algorithm=None, backend=None,
+                         precision=None):
     """Gradient of `conv3d` with respect to x, of which only the shape is needed.
 
     Arguments and errors are those of `conv3d_backward`; the result has the memory order of dy.
@@ -116,13 +120,14 @@ def conv3d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, dilation=1
     <BLANKLINE>
            [[1., 1.]]])
     """
-    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend,
+               precision)
     return _convolution.backward_data("conv3d_backward_data", dy, weight, x_shape, options)
 
 
 def conv3d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1,
                            padding_mode="constant", layout="NCDHW", algorithm=None,
-                           backend=None):
+                           backend=None, precision=None):
     """Gradient of `conv3d` with respect to weight, of which only the shape is needed.
 
     Arguments and errors are those of `conv3d_backward`.
@@ -136,5 +141,6 @@ def conv3d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation
     <BLANKLINE>
            [[3.]]])
     """
-    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, padding_mode, layout, algorithm, backend,
+               precision)
     return _convolution.backward_weight("conv3d_backward_weight", dy, x, weight_shape, options)

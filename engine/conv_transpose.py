@@ -10,7 +10,7 @@ from engine import _convolution
 
 def conv_transpose2d(x, weight, bias=None, *, stride=1, padding=0, output_padding=0, dilation=1,
                      groups=1, activation=None, layout="NCHW", out=None, algorithm=None,
-                     backend=None):
+                     backend=None, precision=None):
     """Transposed 2-D convolution: every element of x spreads the kernel over the result.
 
     It is the gradient of a `conv2d` with the same arguments with respect to its x (V. Dumoulin &
@@ -31,7 +31,7 @@ def conv_transpose2d(x, weight, bias=None, *, stride=1, padding=0, output_paddin
         "same_lower" the result is H * stride high and W * stride wide.
     output_padding : int or (int, int)
         Added to the size of the result at its end, where strides leave it open.
-    activation, layout, out, algorithm, backend
+    activation, layout, out, algorithm, backend, precision
         As in `conv2d`.
 
     Returns
@@ -52,14 +52,15 @@ def conv_transpose2d(x, weight, bias=None, *, stride=1, padding=0, output_paddin
     array([[1., 1., 2., 2.],
            [1., 1., 2., 2.]])
     """
-    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend,
+               precision)
     return _convolution.transposed("conv_transpose2d", x, weight, bias, output_padding, activation,
                                    options, out)
 
 
 def conv_transpose2d_backward(dy, x, weight, *, stride=1, padding=0, output_padding=0, dilation=1,
                               groups=1, layout="NCHW", algorithm=None, backend=None,
-                              wrt=("x", "weight", "bias")):
+                              precision=None, wrt=("x", "weight", "bias")):
     """Gradients of `conv_transpose2d` (without its activation) for x, weight and bias.
 
     Parameters
@@ -68,7 +69,7 @@ def conv_transpose2d_backward(dy, x, weight, *, stride=1, padding=0, output_padd
         The gradient with respect to the result of the forward, of its shape.
     x, weight : array_like
         What the forward was given.
-    stride, padding, output_padding, dilation, groups, layout, algorithm, backend
+    stride, padding, output_padding, dilation, groups, layout, algorithm, backend, precision
         As in `conv_transpose2d`.
     wrt : tuple of {"x", "weight", "bias"}
         Which gradients to compute.
@@ -91,14 +92,15 @@ def conv_transpose2d_backward(dy, x, weight, *, stride=1, padding=0, output_padd
     >>> dx
     array([[10., 18.]])
     """
-    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend,
+               precision)
     return _convolution.transposed_backward("conv_transpose2d_backward", dy, x, weight,
                                             output_padding, options, wrt)
 
 
 def conv_transpose2d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, output_padding=0,
                                    dilation=1, groups=1, layout="NCHW", algorithm=None,
-                                   backend=None):
+                                   backend=None, precision=None):
     """Gradient of `conv_transpose2d` with respect to x, of which only the shape is needed.
 
     Arguments and errors are those of `conv_transpose2d_backward`.
@@ -110,14 +112,15 @@ def conv_transpose2d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, 
     >>> engine.conv_transpose2d_backward_data(dy, np.ones((2, 2)), (1, 2), stride=2)
     array([[10., 18.]])
     """
-    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend,
+               precision)
     return _convolution.transposed_backward_data("conv_transpose2d_backward_data", dy, weight,
                                                  x_shape, output_padding, options)
 
 
 def conv_transpose2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, output_padding=0,
                                      dilation=1, groups=1, layout="NCHW", algorithm=None,
-                                     backend=None):
+                                     backend=None, precision=None):
     """Gradient of `conv_transpose2d` with respect to weight, of which only the shape is needed.
 
     Arguments and errors are those of `conv_transpose2d_backward`.
@@ -130,7 +133,8 @@ def conv_transpose2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0
     array([[ 4.,  7.],
            [16., 19.]])
     """
-    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend,
+               precision)
     return _convolution.transposed_backward_weight("conv_transpose2d_backward_weight", dy, x,
                                                    weight_shape, output_padding, options)
 
@@ -139,7 +143,7 @@ def conv_transpose2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0
 
 def conv_transpose1d(x, weight, bias=None, *, stride=1, padding=0, output_padding=0, dilation=1,
                      groups=1, activation=None, layout="NCL", out=None, algorithm=None,
-                     backend=None):
+                     backend=None, precision=None):
     """Transposed 1-D convolution; arguments as in `conv_transpose2d`, on lines.
 
     x is (N, C, L), (C, L) or (L,), `weight` (C, out / groups, k).
@@ -150,14 +154,15 @@ def conv_transpose1d(x, weight, bias=None, *, stride=1, padding=0, output_paddin
     >>> engine.conv_transpose1d([1, 2], [1, 1, 1], stride=2)
     array([1, 1, 3, 2, 2])
     """
-    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend,
+               precision)
     return _convolution.transposed("conv_transpose1d", x, weight, bias, output_padding, activation,
                                    options, out)
 
 
 def conv_transpose1d_backward(dy, x, weight, *, stride=1, padding=0, output_padding=0, dilation=1,
                               groups=1, layout="NCL", algorithm=None, backend=None,
-                              wrt=("x", "weight", "bias")):
+                              precision=None, wrt=("x", "weight", "bias")):
     """Gradients of `conv_transpose1d` (without its activation) for x, weight and bias.
 
     Examples
@@ -167,14 +172,15 @@ def conv_transpose1d_backward(dy, x, weight, *, stride=1, padding=0, output_padd
     >>> dx, dweight
     (array([3, 7]), array([ 7, 10]))
     """
-    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend,
+               precision)
     return _convolution.transposed_backward("conv_transpose1d_backward", dy, x, weight,
                                             output_padding, options, wrt)
 
 
 def conv_transpose1d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, output_padding=0,
                                    dilation=1, groups=1, layout="NCL", algorithm=None,
-                                   backend=None):
+                                   backend=None, precision=None):
     """Gradient of `conv_transpose1d` with respect to x, of which only the shape is needed.
 
     Examples
@@ -183,14 +189,15 @@ def conv_transpose1d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, 
     >>> engine.conv_transpose1d_backward_data([1, 2, 3, 4], [1, 1], (2,), stride=2)
     array([3, 7])
     """
-    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend,
+               precision)
     return _convolution.transposed_backward_data("conv_transpose1d_backward_data", dy, weight,
                                                  x_shape, output_padding, options)
 
 
 def conv_transpose1d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, output_padding=0,
                                      dilation=1, groups=1, layout="NCL", algorithm=None,
-                                     backend=None):
+                                     backend=None, precision=None):
     """Gradient of `conv_transpose1d` with respect to weight, of which only the shape is needed.
 
     Examples
@@ -199,7 +206,8 @@ def conv_transpose1d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0
     >>> engine.conv_transpose1d_backward_weight([1, 2, 3, 4], [1, 2], (2,), stride=2)
     array([ 7, 10])
     """
-    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend,
+               precision)
     return _convolution.transposed_backward_weight("conv_transpose1d_backward_weight", dy, x,
                                                    weight_shape, output_padding, options)
 
@@ -208,7 +216,7 @@ def conv_transpose1d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0
 
 def conv_transpose3d(x, weight, bias=None, *, stride=1, padding=0, output_padding=0, dilation=1,
                      groups=1, activation=None, layout="NCDHW", out=None, algorithm=None,
-                     backend=None):
+                     backend=None, precision=None):
     """Transposed 3-D convolution; arguments as in `conv_transpose2d`, on volumes.
 
     x is (N, C, D, H, W), (C, D, H, W) or (D, H, W), `weight` (C, out / groups, kd, kh, kw).
@@ -219,14 +227,15 @@ def conv_transpose3d(x, weight, bias=None, *, stride=1, padding=0, output_paddin
     >>> engine.conv_transpose3d([[[1, 2]]], np.ones((1, 1, 2), int), stride=2)
     array([[[1, 1, 2, 2]]])
     """
-    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend,
+               precision)
     return _convolution.transposed("conv_transpose3d", x, weight, bias, output_padding, activation,
                                    options, out)
 
 
 def conv_transpose3d_backward(dy, x, weight, *, stride=1, padding=0, output_padding=0, dilation=1,
                               groups=1, layout="NCDHW", algorithm=None, backend=None,
-                              wrt=("x", "weight", "bias")):
+                              precision=None, wrt=("x", "weight", "bias")):
     """Gradients of `conv_transpose3d` (without its activation) for x, weight and bias.
 
     Examples
@@ -237,14 +246,15 @@ def conv_transpose3d_backward(dy, x, weight, *, stride=1, padding=0, output_padd
     >>> dx, dweight
     (array([[[3, 7]]]), array([[[ 7, 10]]]))
     """
-    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend,
+               precision)
     return _convolution.transposed_backward("conv_transpose3d_backward", dy, x, weight,
                                             output_padding, options, wrt)
 
 
 def conv_transpose3d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, output_padding=0,
                                    dilation=1, groups=1, layout="NCDHW", algorithm=None,
-                                   backend=None):
+                                   backend=None, precision=None):
     """Gradient of `conv_transpose3d` with respect to x, of which only the shape is needed.
 
     Examples
@@ -253,14 +263,15 @@ def conv_transpose3d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, 
     >>> engine.conv_transpose3d_backward_data([[[1, 2, 3, 4]]], [[[1, 1]]], (1, 1, 2), stride=2)
     array([[[3, 7]]])
     """
-    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend,
+               precision)
     return _convolution.transposed_backward_data("conv_transpose3d_backward_data", dy, weight,
                                                  x_shape, output_padding, options)
 
 
 def conv_transpose3d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, output_padding=0,
                                      dilation=1, groups=1, layout="NCDHW", algorithm=None,
-                                     backend=None):
+                                     backend=None, precision=None):
     """Gradient of `conv_transpose3d` with respect to weight, of which only the shape is needed.
 
     Examples
@@ -269,6 +280,7 @@ def conv_transpose3d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0
     >>> engine.conv_transpose3d_backward_weight([[[1, 2, 3, 4]]], [[[1, 2]]], (1, 1, 2), stride=2)
     array([[[ 7, 10]]])
     """
-    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend)
+    options = (stride, padding, dilation, groups, "constant", layout, algorithm, backend,
+               precision)
     return _convolution.transposed_backward_weight("conv_transpose3d_backward_weight", dy, x,
                                                    weight_shape, output_padding, options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine import _check, _check_conv, _plan
+from engine import _check, _check_conv, _device, _plan
 from engine._check_conv import Options
 from engine._convolution import run_forward
 
@@ -66,6 +66,8 @@ class Conv2dPlan:
     """
 
     def __init__(self, x_shape, x_dtype, weight, bias, activation, options):
+        if _device.wanted(options.backend, weight, bias):
+            raise ValueError('plan_conv2d: `backend` is "cuda", expected one of the host')
         x = np.empty(x_shape, x_dtype)
         call, x, weight, bias = _check_conv.forward("plan_conv2d", x, weight, bias, activation,
                                                     options)

@@ -33,8 +33,9 @@ def max_pool2d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=
         Also return where each result was found.
     out : ndarray, optional
         Where to write the result: of exactly its shape and dtype, and not overlapping x.
-    backend : {"c", "numba", "numpy"}, optional
-        The only backend to use.  None: the first of these that can do it.
+    backend : {"c", "numba", "numpy", "cuda"}, optional
+        The only backend to use.  None: the first of "c", "numba" and "numpy" that can do it, and
+        "cuda" for CUDA arrays.
 
     Returns
     -------

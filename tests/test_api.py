@@ -17,7 +17,7 @@ NAMES = set(engine.__all__)
 
 LAYOUTS = {1: "NCL", 2: "NCHW", 3: "NCDHW"}
 STEPS = "stride=1, padding=0, {}dilation=1, groups=1"
-ASKED = "algorithm=None, backend=None"
+ASKED = "algorithm=None, backend=None, precision=None"
 WRT = "wrt=('x', 'weight', 'bias')"
 POOL = "stride=None, padding=0, dilation=1, ceil_mode=False"
 
@@ -57,8 +57,8 @@ def signatures(rank):
         found[f"global_{kind}_pool{rank}d"] = (
             f"(x, *, {layout}, return_indices=False, out=None, backend=None)")
     if rank == 2:
-        found[f"plan_{name}"] = (f"(x_shape, weight, bias=None, *, "
-                                 f"{conv.format('activation=None, ', '')}, dtype=None)")
+        host = conv.format("activation=None, ", "").removesuffix(", precision=None")
+        found[f"plan_{name}"] = f"(x_shape, weight, bias=None, *, {host}, dtype=None)"
     return found
 
 

@@ -227,8 +227,8 @@ TABLE = [
      'conv2d: `activation` is "tanh", expected "relu" or "relu6" (the result has dtype int64)'),
     (conv(X, W, algorithm="fft"), ValueError,
      'conv2d: `algorithm` is "fft", expected one of "direct", "im2col", "winograd", "bf16x6"'),
-    (conv(X, W, backend="cuda"), ValueError,
-     'conv2d: `backend` is "cuda", expected one of "c", "numba", "numpy"'),
+    (conv(X, W, backend="gpu"), ValueError,
+     'conv2d: `backend` is "gpu", expected one of "c", "numba", "numpy", "cuda"'),
     (conv(X, W, algorithm="direct", backend="numpy"), ValueError,
      "conv2d: no backend can run conv2d:f32:nchw:mb2g1ic8oc4ih6iw5oh4ow3kh3sh1dh0ph0 forward: "
      'c/direct: backend="numpy" was asked for; numba/direct: backend="numpy" was asked for; '
@@ -321,9 +321,9 @@ def test_every_message_names_operation_and_argument():
 
 
 def test_use_backend():
-    with pytest.raises(ValueError, match='use_backend: `backend` is "cuda", expected one of "c", '
-                                         '"numba", "numpy"'):
-        with engine.use_backend("cuda"):
+    with pytest.raises(ValueError, match='use_backend: `backend` is "gpu", expected one of "c", '
+                                         '"numba", "numpy", "cuda"'):
+        with engine.use_backend("gpu"):
             pass
 
 
@@ -379,7 +379,7 @@ def test_an_output_larger_than_the_memory():
 # ---- the environment ---------------------------------------------------------------------------
 
 @pytest.mark.parametrize(("name", "value", "expected"), [
-    ("ENGINE_BACKEND", "cuda", "one of c, numba, numpy"),
+    ("ENGINE_BACKEND", "gpu", "one of c, numba, numpy, cuda"),
     ("ENGINE_NUM_THREADS", "many", "a positive integer"),
     ("ENGINE_NUM_THREADS", "0", "a positive integer"),
     ("ENGINE_WORKSPACE_LIMIT", "lots", "a number of bytes, as 2000000, 512M or 2GiB"),

@@ -8,6 +8,7 @@ import importlib.util
 from types import ModuleType
 
 BACKENDS = ("c", "numba", "numpy")  # in order of preference
+ASKED_FOR = ("cuda",)  # only where that is asked for, or where the arrays are
 
 
 @functools.cache
@@ -20,6 +21,11 @@ def load(op: str, backend: str) -> ModuleType | str:
     name = f"{__name__}.{op}_{backend}"
     if importlib.util.find_spec(name) is None:
         return f"there is no {backend} kernel for {op}"
+    if backend == "cuda":
+        from .cuda_support import driver
+
+        if driver.missing() is not None:
+            return driver.missing()
     try:
         return importlib.import_module(name)
     except ImportError as error:  # a broken installation of numba, say
