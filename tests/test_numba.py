@@ -15,32 +15,31 @@ import engine
 
 numba = pytest.importorskip("numba")
 
-from engine.kernels.numba_support import jit, threads, tile, vectors  # noqa: E402
-from engine.kernels.numba_support.vectors import at  # noqa: E402
+from engine.kernels.numba_support import jit, machine, threads, tile  # noqa: E402
+from engine.kernels.numba_support.pointers import at  # noqa: E402
 
 HERE = Path(__file__).parent
 FLOATS = ("float32", "float64")
+ROW_VECS = tile.ROW_VECS
 
 
 # ---- machine code ------------------------------------------------------------------------------
 
-def assembly(vecs, dtype):
-    """Of a function that runs one register tile of that width."""
-    narrow = tile.tile
-
-    def run(left, length, a, rows, c):
-        if vecs == 4:
-            return narrow(4, left, length, at(a, 0), at(rows, 0), at(rows, 0), at(a, 0),
-                          at(rows, 0), at(c, 0), 64, False)
-        if vecs == 2:
-            return narrow(2, left, length, at(a, 0), at(rows, 0), at(rows, 0), at(a, 0),
-                          at(rows, 0), at(c, 0), 64, False)
-        return narrow(1, left, length, at(a, 0), at(rows, 0), at(rows, 0), at(a, 0),
-                      at(rows, 0), at(c, 0), 64, False)
-
+def assembly(kind, dtype):
+    """Of a function that runs one register tile: so many vectors wide, or of another kind."""
+    wide, row, lanes = tile.tile, tile.tile_row, tile.lane_tile
+    kinds = {
+        "lanes": lambda left, length, a, rows, c: lanes(
+            left, length, at(a, 0), at(rows, 0), at(rows, 0), at(a, 0), at(rows, 0), at(c, 0), 64,
+            False),
+        "row": lambda left, length, a, rows, c: row(
+            ROW_VECS, length, at(a, 0), at(rows, 0), at(rows, 0), at(a, 0), at(rows, 0), at(c, 0),
+            False)}
     numbers = numba.types.Array(numba.from_dtype(np.dtype(dtype)), 1, "C")
     index = numba.types.Array(numba.types.int64, 1, "C")
-    function = numba.njit(**jit._OPTIONS)(run)
+    function = numba.njit(**jit._OPTIONS)(kinds.get(kind) or (lambda left, length, a, rows, c: wide(
+        kind, left, length, at(a, 0), at(rows, 0), at(rows, 0), at(a, 0), at(rows, 0), at(c, 0),
+        64, False)))
     function.compile((numba.types.intp, numba.types.intp, numbers, index, numbers))
     return function.inspect_asm()[function.signatures[0]]
 
@@ -58,15 +57,17 @@ def loops(text):
     return found
 
 
-@pytest.mark.skipif(not vectors._X86 or not vectors.HAS_FMA, reason="reads x86 assembly with FMA")
+@pytest.mark.skipif(not machine.X86 or not machine.HAS_FMA, reason="reads x86 assembly with FMA")
 @pytest.mark.parametrize("dtype", FLOATS)
-@pytest.mark.parametrize("vecs", [v for v in (1, 2, 4) if v <= tile.BEST_VECS])
-def test_tiles_do_not_spill(vecs, dtype):
+@pytest.mark.parametrize("kind", [*range(1, tile.BEST_VECS + 1), "row", "lanes"])
+def test_tiles_do_not_spill(kind, dtype):
     """All multiply-adds of a tile are in one loop; no vector goes to or comes from the stack."""
-    rows = tile.ROWS[vecs]
     suffix = {"float32": "ps", "float64": "pd"}[dtype]
+    full, half = {"row": (ROW_VECS, ROW_VECS),
+                  "lanes": (tile.LANE_ROWS, (tile.LANE_ROWS + 1) // 2)}.get(kind) or (
+        tile.ROWS[kind] * kind, (tile.ROWS[kind] + 1) // 2 * kind)
     counts = []
-    for body in loops(assembly(vecs, dtype)):
+    for body in loops(assembly(kind, dtype)):
         multiply_adds = [line for line in body if re.match(rf"vfn?madd\d+{suffix}\s", line)]
         if not multiply_adds:
             continue
@@ -74,7 +75,7 @@ def test_tiles_do_not_spill(vecs, dtype):
         stack = [line for line in body if re.search(r"\(%rsp|-\d+\(%rbp\)", line)
                  and re.search(r"%[xyz]mm", line)]
         assert not stack, stack
-    assert {rows * vecs, rows // 2 * vecs} <= set(counts), counts
+    assert {full, half} <= set(counts), counts
 
 
 # ---- memory ------------------------------------------------------------------------------------

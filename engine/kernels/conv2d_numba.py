@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 from .numba_support import geometry, narrow, pointwise, threads, winograd, winograd_weight
+from .numba_support.arithmetic import add
 from .numba_support.copies import copy, element_steps, pixels_to_planes, planes_to_pixels
 from .numba_support.geometry import (
     PHASE_COLS,
@@ -28,11 +29,12 @@ from .numba_support.geometry import (
 )
 from .numba_support.halves import widened
 from .numba_support.jit import inline, kernel
+from .numba_support.loads import lanes, load, store
+from .numba_support.pointers import at, fill, get, move, put
 from .numba_support.products import CHUNK, clamped, multiples, product
 from .numba_support.results import write
 from .numba_support.strips import source_strip
 from .numba_support.tile import MAX_ROWS
-from .numba_support.vectors import add, at, fill, get, lanes, load, move, put, store
 
 ALGORITHMS = ("direct", "im2col", "winograd")
 

@@ -16,8 +16,12 @@ from __future__ import annotations
 import numpy as np
 
 from .numba_support import threads
+from .numba_support.arithmetic import absolute, add, divide, multiply, sign, square_root
+from .numba_support.choosing import beats, equal, flip, is_zero, select
 from .numba_support.halves import widened
 from .numba_support.jit import inline, kernel
+from .numba_support.loads import lanes, load, load_positions, store
+from .numba_support.pointers import at, get, move, put
 from .numba_support.pool_strips import clear, decode, direct, inside, read, room, tabulate, write
 from .numba_support.pool_tables import (
     MEAN,
@@ -34,30 +38,7 @@ from .numba_support.pool_tables import (
     STRIP_Y1,
     tables,
 )
-from .numba_support.vectors import (
-    absolute,
-    add,
-    at,
-    beats,
-    divide,
-    equal,
-    flip,
-    get,
-    is_zero,
-    lanes,
-    load,
-    load_positions,
-    move,
-    multiply,
-    put,
-    select,
-    sign,
-    splat_as,
-    splat_position,
-    square_root,
-    store,
-    zeros,
-)
+from .numba_support.splats import splat_as, splat_position, zeros
 
 _PARALLEL_WINDOW_CELLS = 1 << 17  # less work is done before a second thread has woken up
 _NO_INDICES = np.empty((0, 0, 0, 0), np.int64)

@@ -1,7 +1,10 @@
 """What the Numba kernels stand on.
 
-``vectors``  SIMD vectors, pointers and the operations on them, generic in dtype and width
-``tile``     the register tile every convolution is made of
-``jit``      compiling and caching kernels
-``threads``  sharing tasks among threads, scratch memory per thread
+``machine``     how wide vectors are, and how many registers there are
+``llvm``        the vector type, and the LLVM code that intrinsics are put together from
+``pointers``    ``loads``, ``splats``, ``arithmetic``, ``choosing``: the operations of kernels on
+                numbers in memory and vectors of them, generic in dtype and width
+``tile``        the register tile every convolution is made of
+``jit``         compiling and caching kernels
+``threads``     sharing tasks among threads, scratch memory per thread
 """

@@ -3,19 +3,10 @@
 from __future__ import annotations
 
 from .jit import inline
+from .loads import lanes, load_as, store
+from .pointers import copy_same, get, move, put, same_dtype
+from .splats import floor_of, zeros
 from .squares import transpose
-from .vectors import (
-    copy_same,
-    floor_of,
-    get,
-    lanes,
-    load_as,
-    move,
-    put,
-    same_dtype,
-    store,
-    zeros,
-)
 
 
 @inline

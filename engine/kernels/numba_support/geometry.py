@@ -13,8 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from .machine import lanes_of
 from .tile import BEST_VECS, MAX_ROWS
-from .vectors import lanes_of
 
 _STRIP_BYTES = 384 << 10  # a strip and its sums together stay well inside a 1 MiB L2
 _PATCH_BYTES = 192 << 10

@@ -24,7 +24,7 @@ import numpy as np
 from numba.core import types
 from numba.core.caching import FunctionCache, IndexDataCacheFile
 
-from . import vectors
+from .machine import VECTOR_BYTES
 
 _PATIENCE = 1.0  # seconds of compiling before a line on stderr says so
 _SUPPORT = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
@@ -133,7 +133,7 @@ class _Files(IndexDataCacheFile):
 
     def _name(self, key):
         """The source stamp is the digest of the sources; ``key`` has the CPU and the dtypes."""
-        everything = (key, self._source_stamp, self._version, vectors.VECTOR_BYTES)
+        everything = (key, self._source_stamp, self._version, VECTOR_BYTES)
         digest = hashlib.sha256(repr(everything).encode()).hexdigest()
         return f"{self._index_name.removesuffix('.nbi')}.{digest[:24]}.nbc"
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import threads
+from .arithmetic import add, at_least
 from .copies import element_steps
 from .geometry import (
     PHASE_COLS,
@@ -20,27 +21,13 @@ from .geometry import (
     PHASE_Y,
 )
 from .jit import inline, kernel
+from .loads import lanes, load, load_part, store, store_part
+from .machine import lanes_of
+from .pointers import at, at_as, get, move, put, same_dtype
 from .products import CHUNK, multiples
+from .splats import floor_of, splat_as
 from .strips import source_strip
 from .tile import BEST_VECS, MAX_ROWS, ROW_VECS, tile, tile_row
-from .vectors import (
-    add,
-    at,
-    at_as,
-    at_least,
-    floor_of,
-    get,
-    lanes,
-    lanes_of,
-    load,
-    load_part,
-    move,
-    put,
-    same_dtype,
-    splat_as,
-    store,
-    store_part,
-)
 
 
 def correlate(t, images, source, packed, bias, has_bias, relu, result, workers) -> None:

@@ -10,27 +10,15 @@ from __future__ import annotations
 import numpy as np
 
 from . import threads
+from .arithmetic import add, at_least
 from .copies import element_steps
 from .jit import inline, kernel
+from .loads import lanes, load, load_even, load_part, store, store_part
+from .machine import lanes_of
+from .pointers import at, get, move, put
 from .products import CHUNK, multiples, product
+from .splats import floor_of, splat_as
 from .tile import BEST_VECS, MAX_ROWS
-from .vectors import (
-    add,
-    at,
-    at_least,
-    floor_of,
-    get,
-    lanes,
-    lanes_of,
-    load,
-    load_even,
-    load_part,
-    move,
-    put,
-    splat_as,
-    store,
-    store_part,
-)
 
 _STRIP_BYTES = 256 << 10  # of the copied pixels
 _PANELS = 8  # of a strip, at most

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from .copies import copy, element_steps, pixels_to_planes, planes_to_pixels
 from .jit import inline
-from .vectors import at, at_as, get, lanes, move, put, same_dtype, store, zeros
+from .loads import lanes, store
+from .pointers import at, at_as, get, move, put, same_dtype
+from .splats import zeros
 
 
 @inline

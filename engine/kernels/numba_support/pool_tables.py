@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import threads
-from .vectors import lanes_of
+from .machine import lanes_of
 
 _STRIP_BYTES = 192 << 10
 

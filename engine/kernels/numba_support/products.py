@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from .jit import inline
+from .loads import lanes
+from .pointers import get, move, put
 from .tile import MAX_ROWS, lane_tile, tile
-from .vectors import get, lanes, move, put
 
 CHUNK = 256  # products summed from zero before they join the others
 

@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
+from .arithmetic import add, at_least
 from .copies import element_steps
 from .jit import inline
+from .loads import lanes, load, load_part, store, store_part
+from .machine import VECTOR_BYTES
+from .pointers import at, at_as, get, move, put, same_dtype
+from .splats import floor_of, zeros
 from .squares import transpose
-from .vectors import (
-    VECTOR_BYTES,
-    add,
-    at,
-    at_as,
-    at_least,
-    floor_of,
-    get,
-    lanes,
-    load,
-    load_part,
-    move,
-    put,
-    same_dtype,
-    store,
-    store_part,
-    zeros,
-)
 
 SPARE = VECTOR_BYTES * VECTOR_BYTES // 16  # numbers at the end of the buffer that `write` may use
 

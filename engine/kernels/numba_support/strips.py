@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from .copies import copy, copy_rows, element_steps, planes_to_pixels
 from .jit import inline
-from .vectors import at, at_as, fill, lanes, move
+from .loads import lanes
+from .pointers import at, at_as, fill, move
 
 
 @inline

@@ -15,10 +15,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .vectors import (
+from .llvm import (
     INDEX,
-    REGISTER_CLASS,
-    REGISTERS,
     broadcast,
     element_pointer,
     llvm_element,
@@ -27,6 +25,7 @@ from .vectors import (
     store_vector,
     vector_of,
 )
+from .machine import REGISTER_CLASS, REGISTERS
 
 # Rows of a tile that is v vectors wide: rows*v accumulators, v vectors of b and one broadcast must
 # fit the registers, with some to spare.

@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from .vectors import (
+from .llvm import (
     INDEX,
     broadcast,
     element_pointer,

@@ -14,23 +14,13 @@ import numpy as np
 from . import threads
 from .copies import copy, element_steps, planes_to_pixels
 from .jit import inline, kernel
+from .loads import lanes, load_strided, store
+from .machine import lanes_of
+from .pointers import at, at_as, distance, fill, move, put, same_dtype
 from .products import CHUNK, multiples, product
 from .results import SPARE, write
 from .tile import BEST_VECS, MAX_ROWS
 from .transforms import transform
-from .vectors import (
-    at,
-    at_as,
-    distance,
-    fill,
-    lanes,
-    lanes_of,
-    load_strided,
-    move,
-    put,
-    same_dtype,
-    store,
-)
 
 TILES, TILES_WIDE = 24, 64  # of a task, at least; where weights or sums come from afar
 MANY_WEIGHTS = 80_000

@@ -10,12 +10,15 @@ from __future__ import annotations
 import numpy as np
 
 from . import threads
+from .arithmetic import add
 from .copies import element_steps, pixels_to_planes
 from .jit import inline, kernel
+from .loads import lanes, load, store
+from .machine import lanes_of
+from .pointers import at, fill, get, move, put
 from .products import CHUNK, multiples, product
 from .tile import BEST_VECS, MAX_ROWS
 from .transforms import transform
-from .vectors import add, at, fill, get, lanes, lanes_of, load, move, put, store
 from .winograd import MANY_WEIGHTS, MARGIN, TILES, TILES_WIDE, transform_row
 
 _SLICES = 8  # partial sums, at most, that are added up at the end
