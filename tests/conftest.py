@@ -63,20 +63,27 @@ def _several_threads():
 # ---- the count: every process of pytest-xdist has its own, added up where they report to -------
 
 _totals = Counter()
+_compiled = Counter()
 
 
 def pytest_sessionfinish(session):
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["engine_counts"] = dict(variants.counts)
+        session.config.workeroutput["engine_compiled"] = dict(variants.compiled)
     else:
         _totals.update(variants.counts)
+        _compiled.update(variants.compiled)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node):
-    _totals.update(getattr(node, "workeroutput", {}).get("engine_counts", {}))
+    output = getattr(node, "workeroutput", {})
+    _totals.update(output.get("engine_counts", {}))
+    _compiled.update(output.get("engine_compiled", {}))
 
 
 def pytest_terminal_summary(terminalreporter):
     if _totals:
         terminalreporter.write_line(variants.summary(_totals))
+    if _compiled:
+        terminalreporter.write_line(variants.compiled_summary(_compiled))

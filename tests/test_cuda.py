@@ -35,7 +35,7 @@ def device():
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
 @pytest.mark.parametrize("algorithm", conv2d_cuda.ALGORITHMS)
-@settings(max_examples=30)
+@settings(max_examples=20)
 @given(case=conv2d_cases())
 def test_convolution(device, algorithm, direction, case):
     if (algorithm, direction) == ("direct", "backward_weight"):
@@ -44,7 +44,7 @@ def test_convolution(device, algorithm, direction, case):
 
 
 @pytest.mark.parametrize("direction", ["forward", "backward"])
-@settings(max_examples=60)
+@settings(max_examples=40)
 @given(case=pool2d_cases())
 def test_pooling(device, direction, case):
     test_pool2d.check(case, Variant("cuda", None, None), direction)
@@ -62,7 +62,7 @@ def test_adaptive_pooling(device, text):
 # ---- arrays that are on the device ---------------------------------------------------------------
 
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@settings(max_examples=30)
+@settings(max_examples=15)
 @given(case=conv2d_cases(dtypes=("float32", "float64", "float16", "int32")))
 def test_strides_of_arrays(device, direction, case):
     """Read where they lie, whatever their strides; what is computed has the same bits."""
@@ -134,7 +134,7 @@ def test_transposed_with_bias_and_activation(device):
 
 @pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("direction", DIRECTIONS)
-@settings(max_examples=12)
+@settings(max_examples=6)
 @given(case=conv2d_cases(dtypes=("float32",)))
 def test_precisions_on_small_integers(device, precision, direction, case):
     """Which every precision multiplies exactly: each fragment is where it belongs."""

@@ -84,6 +84,7 @@ def assert_ran(variant, op, direction):
 LAST_CASE = Path(".hypothesis", "last-case")
 counts = Counter()  # of compared problems, by "numpy", "numba", "c/avx512" ...; also the two below
 REFUSED, MISMATCHES = "refused", "mismatches"
+compiled = Counter()  # CUDA kernels within their budgets, by kind of GPU
 
 
 @contextlib.contextmanager
@@ -111,3 +112,9 @@ def summary(totals):
                      if name not in (REFUSED, MISMATCHES))
     return (f"generated cases per backend: {made or 'none'}; refused {totals[REFUSED]:,}; "
             f"mismatches {totals[MISMATCHES]:,}")
+
+
+def compiled_summary(totals):
+    """The CUDA kernels in one line."""
+    made = ", ".join(f"{totals[target]} for {target}" for target in sorted(totals))
+    return f"CUDA kernels compiled within their budgets: {made}"

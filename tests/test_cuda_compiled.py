@@ -1,0 +1,99 @@
+"""CUDA kernels without a GPU: a kernel of every template is compiled and keeps to its budget."""
+
+import collections
+from importlib import metadata
+
+import pytest
+import variants
+
+from engine.kernels.cuda_support import catalog, compiler, direct, driver, gemm, gemm_weight, sums
+from engine.kernels.cuda_support import pooling as pools
+
+PACKAGES = ("numba-cuda", "nvidia-nvvm", "nvidia-cuda-nvcc", "nvidia-cuda-nvrtc",
+            "nvidia-cuda-nvdisasm")
+
+
+def _absent():
+    for name in PACKAGES:
+        try:
+            metadata.version(name)
+        except metadata.PackageNotFoundError:
+            yield name
+
+
+ABSENT = list(_absent())
+pytestmark = pytest.mark.skipif(bool(ABSENT), reason=f"not installed: {', '.join(ABSENT)}")
+
+# kernel: registers at most, bytes of shared memory, FFMA and HMMA in the machine code (None: any)
+BUDGETS = [
+    (gemm.gather_gemm("float32", "fp32", 128, 128, "nchw", "relu"), 128, 17408, 512, 0),
+    (gemm.gather_gemm("float32", "fp32", 64, 64, "nhwc", None), 168, 9216, 512, 0),
+    (gemm.gather_gemm("float32", "fp32x3", 128, 128, "nchw", None), 200, 34816, 0, 48),
+    (gemm.gather_gemm("float16", "fp16", 128, 128, "nhwc", None), 200, 34816, 0, 32),
+    (gemm_weight.gather_gemm_weight("float32", "fp32", 128, 128, "nchw"), 168, 17408, 512, 0),
+    (gemm_weight.gather_gemm_weight("float32", "tf32", 128, 128, "nhwc"), 168, 17408, 0, 16),
+    (gemm.pack_weights("float32", "bf16"), 32, 0, 0, 0),
+    (sums.add_up("float32"), 32, 0, 0, 0),
+    (sums.bias_gradient("float32"), 40, 1024, None, 0),
+    (direct.gather("float32", "nchw", None), 64, 0, None, 0),
+    (direct.gather_weight("float64"), 64, 1024, None, 0),
+    (pools.extreme("max", "float32", "nchw"), 64, 0, 0, 0),
+    (pools.extreme_backward("float32", "nhwc"), 64, 0, None, 0),
+    (pools.mean("lp", "bfloat16", "bfloat16", "nchw", 0), 64, 0, None, 0),
+    (pools.mean_backward("float32", "nchw"), 64, 0, None, 0),
+    (pools.norm_backward("float32", "nhwc", 0), 64, 0, None, 0),
+]
+
+
+@pytest.mark.parametrize("target", ["sm_80", "sm_90a"])
+@pytest.mark.parametrize("budget", BUDGETS, ids=lambda budget: budget[0].name)
+def test_budget(budget, target):
+    kernel, registers, shared, ffma, hmma = budget
+    made = compiler.compiled(kernel, target)
+    used = compiler.usage(made.report)
+    assert (used.spilled, used.stack) == (0, 0)
+    assert 0 < used.registers <= registers
+    assert used.shared == shared
+    count = collections.Counter(name.split(".")[0] for name in compiler.instructions(made.cubin))
+    assert ffma in (None, count["FFMA"])
+    assert count["HMMA"] == hmma
+    assert not count["LDL"] and not count["STL"]  # no local memory
+    variants.compiled[target] += 1
+
+
+def test_machine_code_is_kept(tmp_path, monkeypatch):
+    """On disk, for the sources that it was made from."""
+    monkeypatch.setenv("ENGINE_CUDA_CACHE", str(tmp_path))
+    kernel = sums.add_up("float16")
+    first = compiler.binary(kernel, "sm_80")
+    (file,) = tmp_path.iterdir()
+    monkeypatch.setattr(compiler, "compiled", None)  # not made again
+    assert compiler.binary(kernel, "sm_80") == first
+    monkeypatch.setattr(compiler, "_sources", lambda: "others")
+    with pytest.raises(TypeError, match="not callable"):
+        compiler.binary(kernel, "sm_80")
+    assert first.entry.encode() in file.read_bytes()
+
+
+def test_every_template_is_in_the_table():
+    """And every kernel of the catalog has a name of its own."""
+    names = [kernel.name for kernel in catalog.kernels()]
+    assert len(names) == len(set(names)) > 100
+
+    def template(kernel):
+        return kernel.function.__qualname__
+
+    assert {template(kernel) for kernel in catalog.kernels()} == {
+        template(budget[0]) for budget in BUDGETS}
+
+
+def test_arguments_are_packed_as_c_does():
+    """Each at a multiple of its size."""
+    kernel = gemm.gather_gemm("float32", "fp32", 128, 128, "nchw", None)
+    layout, offsets = driver.packing(kernel)
+    sizes = [{"ADDRESS": 8, "I64": 8, "I32": 4, "F64": 8}[each] for each in kernel.parameters]
+    assert all(offset % size == 0 for offset, size in zip(offsets, sizes, strict=True))
+    values = list(range(1, len(sizes) + 1))
+    packed = layout.pack(*values)
+    assert values == [int.from_bytes(packed[offset : offset + size], "little")
+                      for offset, size in zip(offsets, sizes, strict=True)]
