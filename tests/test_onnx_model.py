@@ -261,3 +261,26 @@ def test_arrays_in_a_file_of_their_own(tmp_path):
     x, _ = stripes(3)
     np.testing.assert_array_equal(engine_onnx.load(tmp_path / "model.onnx").predict(x),
                                   model.predict(x))
+
+
+def test_convolutions_absorb_what_follows_them():
+    rng = np.random.default_rng(0)
+    proto = graph_of(
+        [("Conv", ["x", "w", "b"], ["c"], {}),
+         ("BatchNormalization", ["c", "s", "t", "m", "v"], ["n"], {}),
+         ("Clip", ["n", "zero", "six"], ["r"], {}),
+         ("Conv", ["r", "u"], ["d"], {}),  # is read twice
+         ("Relu", ["d"], ["e"], {}),
+         ("Add", ["d", "e"], ["y"], {})],
+        {"x": ["N", 2, 7, 7]}, {"y": ["N", 3, 4, 4]},
+        {"w": rng.standard_normal((4, 2, 3, 3), np.float32),
+         "u": rng.standard_normal((3, 4, 2, 2), np.float32),
+         "zero": np.float32(0), "six": np.float32(6),
+         **{name: rng.random(4, np.float32) + 0.5 for name in "bstmv"}})
+    prepared = engine_onnx.Backend.prepare(proto)
+    assert [node.op for node in prepared.nodes] == ["Conv", "Conv", "Relu", "Add"]
+    for n in 1, 3, 1:
+        x = 3 * rng.standard_normal((n, 2, 7, 7), np.float32)
+        y, = prepared.run([x])
+        np.testing.assert_allclose(y, engine_onnx.load(proto, input_shape=(2, 7, 7)).predict(x),
+                                   rtol=1e-4, atol=1e-4)

@@ -7,6 +7,7 @@ import onnx
 from onnx.backend.base import Backend as Base
 from onnx.backend.base import BackendRep
 
+from engine.interop.onnx.fuse import fused
 from engine.interop.onnx.graph import Graph, unsupported
 from engine.interop.onnx.run import Run
 
@@ -16,6 +17,7 @@ class Prepared(BackendRep):
 
     def __init__(self, graph: Graph):
         self.graph = graph
+        self.nodes, self.constants = fused(graph.nodes, graph.constants, graph.outputs)
 
     def run(self, inputs, **kwargs):
         """The outputs for inputs in the order the model declares them, or by name."""
@@ -28,8 +30,8 @@ class Prepared(BackendRep):
             given = {names[0]: inputs}
         if set(given) != set(names):
             raise ValueError(f"run: `inputs` are {sorted(given)}, expected {sorted(names)}")
-        values = self.graph.constants | {name: np.asarray(value) for name, value in given.items()}
-        Run(self.graph.nodes, values)
+        values = self.constants | {name: np.asarray(value) for name, value in given.items()}
+        Run(self.nodes, values)
         return tuple(values[name] for name in self.graph.outputs)
 
 

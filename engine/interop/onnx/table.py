@@ -46,6 +46,7 @@ class Node:
     opset: int
     proto: onnx.NodeProto
     spent: tuple[str, ...] = ()  # the arrays that no later node needs
+    plans: dict | None = None  # of a convolution whose weight stays: one for each shape of x
 
     @classmethod
     def of(cls, proto: onnx.NodeProto, opset: int) -> Node:

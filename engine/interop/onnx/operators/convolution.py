@@ -34,12 +34,28 @@ def geometry(call: Call, rank: int) -> dict:
 def conv(call, x, weight, bias=None):
     rank = spatial_rank(call, x)
     options = geometry(call, rank)
-    y = getattr(engine, f"conv{rank}d")(x, weight, bias, **options)
+    activation = call.get("activation")  # only `fuse` sets it, where no gradient is asked for
+    if call.node.plans is not None and rank == 2:
+        return _planned(call.node.plans, x, weight, bias, options | {"activation": activation})
+    y = getattr(engine, f"conv{rank}d")(x, weight, bias, activation=activation, **options)
 
     def backward(dy):
         return getattr(engine, f"conv{rank}d_backward")(
             dy, x, weight, wrt=call.wanted("x", "weight", "bias"), **options)
     return y, backward
+
+
+PLANS = 8  # shapes of x a convolution keeps a packed weight for
+
+
+def _planned(plans: dict, x, weight, bias, options):
+    key = (x.shape, x.dtype)
+    plan = plans.get(key)
+    if plan is None:
+        if len(plans) >= PLANS:
+            plans.clear()
+        plan = plans[key] = engine.plan_conv2d(x.shape, weight, bias, dtype=x.dtype, **options)
+    return plan(x), None
 
 
 @operator("ConvInteger")
