@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = {"torch": "torch", "keras": "keras", "onnx": "onnx"}  # page -> the package it needs
+PAGES = {"torch": "torch", "keras": "keras", "onnx": "onnx",  # page -> the package it needs
+         "jax": "jax"}
 
 
 @pytest.mark.parametrize("page", PAGES)
