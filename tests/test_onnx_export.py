@@ -69,6 +69,16 @@ def test_a_network_of_all_kinds(layout):
     assert isinstance(again.children[-1], nn.Softmax)
 
 
+@pytest.mark.parametrize("name, size", [
+    ("lenet5", None), ("googlenet", 64), ("inception_v3", 75), ("resnet18", 33), ("resnet20", 16),
+    ("resnet20_v2", 16), ("squeezenet1_1", 50), ("mobilenet_v2", 33)])
+def test_networks_of_the_course(name, size):
+    options = {"input_size": size} if size else {}
+    model = nn.models.MODELS[name](classes=7, seed=1, **options)
+    x = np.random.default_rng(2).standard_normal((2, *model.input_shape), np.float32)
+    check(model, x)
+
+
 @pytest.mark.parametrize("layer", [
     lambda: nn.Conv2D(4, 3, padding="same_lower", stride=2, dilation=2, groups=2),
     lambda: nn.Conv2D(4, 3, padding="full", padding_mode="edge"),

@@ -170,6 +170,18 @@ def identity(writer, layer, x):
     return x
 
 
+@exports("PadChannels")
+def pad_channels(writer, layer, x):
+    if layer.stride > 1:
+        numbers = {"starts": [0, 0], "ends": [2**31] * 2, "axes": [2, 3],
+                   "steps": [layer.stride] * 2}
+        x = writer.add("Slice", [x, *(writer.array(np.array(value, np.int64), name)
+                                      for name, value in numbers.items())])
+    behind = layer.out_channels - layer.channels - layer.first
+    pads = np.array([0, layer.first, 0, 0, 0, behind, 0, 0], np.int64)
+    return writer.add("Pad", [x, writer.array(pads, "pads")])
+
+
 def activation(writer, name: str | None, x: str) -> str:
     if name is None:
         return x
