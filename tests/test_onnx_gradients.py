@@ -16,10 +16,12 @@ from engine.interop.onnx.run import Run  # noqa: E402
 H = 1e-6
 PER_OPERATOR = 12  # cases, the first ones
 NO_SLOPE = {  # whose outputs are steps, indices, shapes or random
-    "And", "ArgMax", "ArgMin", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr", "BitwiseXor",
-    "Ceil", "Constant", "ConstantOfShape", "ConvInteger", "Equal", "EyeLike", "Floor", "Greater",
-    "GreaterOrEqual", "Hardmax", "IsInf", "IsNaN", "Less", "LessOrEqual", "MatMulInteger", "Mod",
-    "NonZero", "Not", "OneHot", "Or", "Range", "Round", "Shape", "Sign", "Size", "Xor",
+    "And", "ArgMax", "ArgMin", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr",
+    "BitwiseXor", "Ceil", "Constant", "ConstantOfShape", "ConvInteger", "DequantizeLinear",
+    "DynamicQuantizeLinear", "Equal", "EyeLike", "Floor", "Greater", "GreaterOrEqual",
+    "Hardmax", "IsInf", "IsNaN", "Less", "LessOrEqual", "MatMulInteger", "Mod", "NonZero",
+    "Not", "OneHot", "Or", "QLinearConv", "QLinearMatMul", "QuantizeLinear", "Range", "Round",
+    "Shape", "Sign", "Size", "Xor",
 }
 NO_GRADIENT = "no gradient"  # what the refusals of Einsum and the scatters say
 AT_A_KINK = {  # cases with inputs where there is no one slope

@@ -11,6 +11,7 @@ from engine.interop.onnx.operators import (  # noqa: F401
     normalization,
     pooling,
     products,
+    quantization,
     reductions,
     resize,
     selection,

@@ -7,7 +7,13 @@ import numpy as np
 from engine.interop.onnx.table import operator, unbroadcast
 
 
-@operator("BatchNormalization", weights=(1, 2))
+def _old_training(node):
+    if node.attributes.get("spatial", 1) == 0:
+        return "spatial=0"
+    return "outputs of training" if node.opset < 14 and len(node.outputs) > 1 else None
+
+
+@operator("BatchNormalization", weights=(1, 2), refuses=_old_training)
 def batch_normalization(call, x, scale, bias, mean, var):
     """With the statistics of the file, unless it says that it trains (Ioffe and Szegedy 2015).
 
@@ -135,7 +141,8 @@ def dropout(call, x, ratio=None, training_mode=None):
     rate = call.get("ratio", 0.5) if ratio is None else float(ratio)
     training = call.training or (training_mode is not None and bool(training_mode))
     if not training or rate == 0:
-        return (x, np.ones(x.shape, bool)), lambda dy, *_: (dy, None, None)
+        outputs = (x, np.ones(x.shape, bool)) if len(call.node.outputs) > 1 else x
+        return outputs, lambda dy, *_: (dy, None, None)
     kept = (call.rng or np.random.default_rng(call.get("seed"))).random(x.shape) >= rate
     mask = kept * x.dtype.type(1 / (1 - rate))
     return (x * mask, kept), lambda dy, *_: (dy * mask, None, None)
