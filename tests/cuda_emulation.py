@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from engine import _plan
-from engine.kernels.cuda_support import driver, emulate
+from engine.kernels.cuda_support import arrays, driver, emulate
 
 
 class Array:
@@ -35,3 +35,38 @@ def emulated():
 def host(result):
     """A result as an ndarray."""
     return result.copy_to_host()
+
+
+@contextlib.contextmanager
+def emulated_torch():
+    """The same, and torch's tensors of the host pass for such of the device."""
+    import torch
+
+    with emulated() as device, pytest.MonkeyPatch.context() as patch:
+        owner = arrays._OWNERS["torch"]
+        is_cuda, see, empty, scratch = arrays.is_cuda, owner.see, owner.empty, owner.scratch
+
+        def register(tensor):
+            if tensor.numel():
+                size = tensor.untyped_storage().nbytes()
+                device.memory.register(torch.empty(0, dtype=torch.uint8).set_(
+                    tensor.untyped_storage(), 0, (size,)).numpy())
+
+        def registered(self, *args):
+            result, address = empty(self, *args)
+            register(result)
+            return result, address
+
+        def kept(self, *args):
+            address, memory = scratch(self, *args)
+            register(memory)
+            return address, memory
+
+        patch.setattr(arrays, "is_cuda", lambda value: isinstance(value, torch.Tensor)
+                      or is_cuda(value))
+        patch.setattr(owner, "see", lambda self, value: (register(value), see(self, value))[1])
+        patch.setattr(owner, "empty", registered)
+        patch.setattr(owner, "scratch", kept)
+        patch.setattr(owner, "device", lambda self, ordinal: torch.device("cpu"))
+        patch.setattr(owner, "stream", lambda self, ordinal: 0)
+        yield device
