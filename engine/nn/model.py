@@ -66,6 +66,12 @@ class Model(Layer):
             layer.grads[name] = self.gradients[part].reshape(value.shape)
             start = part.stop
 
+    def __setstate__(self, state) -> None:
+        """A copy or an unpickled model: its parameters are to be views of its own vector again."""
+        self.__dict__.update(state)
+        if self.weights is not None:
+            self._gather()
+
     def fit(self, x, y, *, epochs=1, batch_size=32, validation_data=None, loss=None,
             optimizer=None, augment=None, callbacks=(), shuffle=True, progress=True):
         """Train on samples `x` with targets `y`; returns the `History` of losses and accuracies.
