@@ -13,10 +13,27 @@ public functions of `engine` and NumPy.
 
 from engine.nn import models
 from engine.nn.activations import GELU, LeakyReLU, ReLU, ReLU6, Sigmoid, Softmax, Tanh
-from engine.nn.augment import RandomShift
+from engine.nn.augment import (
+    Compose,
+    Normalize,
+    RandomCrop,
+    RandomFlip,
+    RandomRotate,
+    RandomShift,
+)
+from engine.nn.callbacks import (
+    Callback,
+    Checkpoint,
+    CSVLogger,
+    EarlyStopping,
+    ReduceOnPlateau,
+    TensorBoard,
+    TerminateOnNaN,
+)
 from engine.nn.combine import Concatenate, Identity, Residual
 from engine.nn.conv import Conv1D, Conv2D
 from engine.nn.conv_transpose import ConvTranspose1D, ConvTranspose2D
+from engine.nn.data import ImageFolder
 from engine.nn.dense import Dense, Flatten
 from engine.nn.dropout import Dropout
 from engine.nn.layer import Context, Layer
@@ -46,16 +63,18 @@ from engine.nn.saving import load
 from engine.nn.schedules import Cosine, Exponential, Polynomial, StepDecay, Warmup
 from engine.nn.separable import DepthwiseConv2D, SeparableConv2D
 from engine.nn.sequential import Sequential
-from engine.nn.training import Callback, Checkpoint, History
+from engine.nn.training import History
 
 __all__ = [
     "GELU", "SGD", "Adam", "AdamW", "AvgPool1D", "AvgPool2D", "BatchNorm", "BinaryCrossEntropy",
-    "Callback", "CategoricalCrossEntropy", "Checkpoint", "Concatenate", "Context", "Conv1D",
-    "Conv2D", "ConvTranspose1D", "ConvTranspose2D", "Cosine", "Dense", "DepthwiseConv2D",
-    "Dropout", "Exponential", "Flatten", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalLpPool1D",
-    "GlobalLpPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D", "GlobalMinPool1D",
-    "GlobalMinPool2D", "History", "Identity", "Layer", "LeakyReLU", "LocalResponseNorm",
-    "LpPool1D", "LpPool2D", "MaxPool1D", "MaxPool2D", "MinPool1D", "MinPool2D", "Polynomial",
-    "RMSprop", "RandomShift", "ReLU", "ReLU6", "Residual", "SeparableConv2D", "Sequential",
-    "Sigmoid", "Softmax", "StepDecay", "Tanh", "Warmup", "confusion_matrix", "load", "models",
+    "CSVLogger", "Callback", "CategoricalCrossEntropy", "Checkpoint", "Compose", "Concatenate",
+    "Context", "Conv1D", "Conv2D", "ConvTranspose1D", "ConvTranspose2D", "Cosine", "Dense",
+    "DepthwiseConv2D", "Dropout", "EarlyStopping", "Exponential", "Flatten", "GlobalAvgPool1D",
+    "GlobalAvgPool2D", "GlobalLpPool1D", "GlobalLpPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D",
+    "GlobalMinPool1D", "GlobalMinPool2D", "History", "Identity", "ImageFolder", "Layer",
+    "LeakyReLU", "LocalResponseNorm", "LpPool1D", "LpPool2D", "MaxPool1D", "MaxPool2D", "MinPool1D",
+    "MinPool2D", "Normalize", "Polynomial", "RMSprop", "RandomCrop", "RandomFlip", "RandomRotate",
+    "RandomShift", "ReLU", "ReLU6", "ReduceOnPlateau", "Residual", "SeparableConv2D", "Sequential",
+    "Sigmoid", "Softmax", "StepDecay", "Tanh", "TensorBoard", "TerminateOnNaN", "Warmup",
+    "confusion_matrix", "load", "models",
 ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.nn import _check, saving, summary, training, weights
+from engine.nn import _check, data, saving, summary, training, weights
 from engine.nn.layer import Context, Layer
 
 
@@ -20,10 +20,13 @@ class Model(Layer):
         Anything that JSON can hold; it is saved with the model, e.g. the names of the classes.
     stop_training : bool
         Set it, from a callback or a signal handler, and `fit` ends after the current batch.
+    run : engine.nn.training.Run or None
+        How far `fit` is, while it runs.
     """
 
     weights: np.ndarray | None = None
     gradients: np.ndarray | None = None
+    run = None
     first_trained = 0
 
     def __init__(self, input_shape, layout, dtype, seed, name):
@@ -72,37 +75,57 @@ class Model(Layer):
         if self.weights is not None:
             self._gather()
 
-    def fit(self, x, y, *, epochs=1, batch_size=32, validation_data=None, loss=None,
-            optimizer=None, augment=None, callbacks=(), shuffle=True, progress=True):
+    def fit(self, x, y=None, *, epochs=1, batch_size=32, validation_data=None, loss=None,
+            optimizer=None, augment=None, callbacks=(), shuffle=True, progress=True, workers=0,
+            steps_per_epoch=None, resume=None):
         """Train on samples `x` with targets `y`; returns the `History` of losses and accuracies.
 
         Parameters
         ----------
-        x : array_like, shape (N, *input_shape)
-        y : array_like
+        x : array_like, ImageFolder or iterable
+            Samples (N, *input_shape), or something that gives batches (x, y) one after another
+            each time it is iterated.
+        y : array_like, optional
             Class numbers (N,) or one-hot rows (N, K); for a Sigmoid output 0 or 1, (N,) or (N, K).
+            An ImageFolder and an iterable bring their own.
         epochs, batch_size : int
-        validation_data : pair (x, y), optional
+        validation_data : pair (x, y), ImageFolder or iterable, optional
             Evaluated after every epoch, never trained on.
         loss : optional
             Default: the one that belongs to the last layer, Softmax or Sigmoid.
         optimizer : Optimizer, optional
             Default: Adam().
-        augment : callable, optional
+        augment : callable or sequence of callable, optional
             Changes each batch before it is trained on: ``augment(x, rng)``, e.g. RandomShift(1).
         callbacks : sequence of Callback
         shuffle : bool
             Whether each epoch sees the samples in a new order.
         progress : bool
             Whether to show a progress bar, if the package `rich` is there.
+        workers : int
+            How many threads read and augment the next batches meanwhile; the result is the same.
+        steps_per_epoch : int, optional
+            For an iterable that does not end, or only once: how many batches an epoch takes.
+        resume : path-like, optional
+            A file that `Checkpoint` writes: if it exists, the training goes on from there.
+
+        Raises
+        ------
+        TypeError, ValueError
+            For data that do not fit the model or one another, with what was expected.
         """
         if self.weights is None:
-            self.prepare(np.shape(x)[1:])
-        return training.fit(self, x, y, epochs, batch_size, validation_data, loss, optimizer,
-                            augment, callbacks, shuffle, progress)
+            if data.is_stream(x):
+                raise ValueError("fit: the model has no `input_shape` yet, expected one "
+                                 "(x gives batches)")
+            self.prepare(x.shape[1:] if isinstance(x, data.ImageFolder) else np.shape(x)[1:])
+        return training.fit(
+            self, x, y, epochs=epochs, batch_size=batch_size, validation_data=validation_data,
+            loss=loss, optimizer=optimizer, augment=augment, callbacks=callbacks, shuffle=shuffle,
+            progress=progress, workers=workers, steps_per_epoch=steps_per_epoch, resume=resume)
 
-    def evaluate(self, x, y, *, batch_size=256, loss=None) -> dict[str, float]:
-        """The mean loss and the accuracy over samples, as a dict."""
+    def evaluate(self, x, y=None, *, batch_size=256, loss=None) -> dict[str, float]:
+        """The mean loss and the accuracy over samples, as a dict; x and y as in `fit`."""
         self._need_weights("evaluate")
         return training.evaluate(self, x, y, batch_size, loss)
 

@@ -19,9 +19,9 @@ class Silent:
 class RichBar(Silent):
     """A bar over the batches of an epoch, and above it one line for each finished epoch."""
 
-    def __init__(self, rich_progress, epochs: int, steps: int):
-        self.rich, self.epochs, self.steps = rich_progress, epochs, steps
-        self.epoch, self.step, self.shown = 0, 0, 0.0
+    def __init__(self, rich_progress, epochs: int, steps: int | None, epoch: int, step: int):
+        self.rich, self.epochs = rich_progress, epochs
+        self.epoch, self.step, self.shown = epoch, step, 0.0
         self.started = time.perf_counter()
         self.task = rich_progress.add_task("", total=steps, values="")
 
@@ -42,8 +42,8 @@ class RichBar(Silent):
 
 
 @contextmanager
-def progress_bar(wanted: bool, epochs: int, steps: int):
-    """A RichBar while the ``with`` block runs, or a Silent one."""
+def progress_bar(wanted: bool, epochs: int, steps: int | None, epoch: int = 0, step: int = 0):
+    """A RichBar while the ``with`` block runs, or a Silent one; it starts where it is told to."""
     try:
         from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
     except ImportError:
@@ -54,7 +54,7 @@ def progress_bar(wanted: bool, epochs: int, steps: int):
     columns = (TextColumn("{task.description}"), BarColumn(), TextColumn("{task.fields[values]}"),
                TimeRemainingColumn())
     with Progress(*columns, refresh_per_second=4, transient=True) as rich_progress:
-        yield RichBar(rich_progress, epochs, steps)
+        yield RichBar(rich_progress, epochs, steps, epoch, step)
 
 
 def _text(values: dict[str, float]) -> str:

@@ -5,6 +5,7 @@ Nothing in such a file can run code, unlike a pickle.
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 from pathlib import Path
@@ -15,16 +16,22 @@ from engine.nn._extras import need
 from engine.nn.layer import Layer
 
 FORMAT = "convengine-1"
+TRAINING = "training"  # its metadata, and the first part of the names of its arrays
+ARRAY = "array:"  # the key under which JSON names an array
 
 
-def save(model, path) -> None:
-    """Write the model; whoever reads `path` sees the old file or the new one, never a part."""
+def save(model, path, training: dict | None = None) -> None:
+    """Write the model; whoever reads `path` sees the old file or the new one, never a part.
+
+    `training` is kept beside it: dicts and lists of what JSON can hold and of arrays.
+    """
     description = {"format": FORMAT, "architecture": describe(model),
                    "input_shape": model.input_shape, "epochs_done": model.epochs_done,
                    "metadata": model.metadata}
-    data = need("safetensors.numpy", "saving a model").save(
-        dict(model.arrays()), metadata={"engine": json.dumps(description, default=_plain)})
-    write_whole(path, data)
+    arrays, metadata = dict(model.arrays()), {"engine": json.dumps(description, default=_plain)}
+    if training is not None:
+        metadata[TRAINING] = json.dumps(_pack(training, TRAINING, arrays), default=_plain)
+    write_whole(path, need("safetensors.numpy", "saving a model").save(arrays, metadata=metadata))
 
 
 def load(path):
@@ -37,28 +44,36 @@ def load(path):
     ValueError
         If it is not such a file, or does not hold exactly the arrays of its architecture.
     """
-    safetensors = need("safetensors", "loading a model")
-    with open(path, "rb"):  # a missing file is an ordinary error of the system
-        pass
-    try:
-        with safetensors.safe_open(path, framework="numpy") as file:
-            text = (file.metadata() or {}).get("engine", "{}")
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-    except safetensors.SafetensorError as error:
-        raise ValueError(f"load: `{path}` is not a whole safetensors file ({error}), "
-                         "expected a model saved by engine.nn") from None
-    description = json.loads(text)
-    if description.get("format") != FORMAT:
-        raise ValueError(f"load: `{path}` has format {description.get('format')}, "
-                         f"expected {FORMAT}")
+    description, arrays, _ = read(path)
     try:
         model = restore(description["architecture"])
         model.prepare(description["input_shape"])
         model.epochs_done, model.metadata = description["epochs_done"], description["metadata"]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"load: `{path}` does not describe a model: {error}") from error
-    _fill(path, dict(model.arrays()), arrays)
+    fill(path, dict(model.arrays()), arrays)
     return model
+
+
+def read(path) -> tuple[dict, dict[str, np.ndarray], dict | None]:
+    """The description of a model, its arrays, and the state of its training if that is there."""
+    safetensors = need("safetensors", "loading a model")
+    with open(path, "rb"):  # a missing file is an ordinary error of the system
+        pass
+    try:
+        with safetensors.safe_open(path, framework="numpy") as file:
+            metadata = file.metadata() or {}
+            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+    except safetensors.SafetensorError as error:
+        raise ValueError(f"load: `{path}` is not a whole safetensors file ({error}), "
+                         "expected a model saved by engine.nn") from None
+    description = json.loads(metadata.get("engine", "{}"))
+    if description.get("format") != FORMAT:
+        raise ValueError(f"load: `{path}` has format {description.get('format')}, "
+                         f"expected {FORMAT}")
+    training = json.loads(metadata[TRAINING]) if TRAINING in metadata else None
+    ours = {name: value for name, value in arrays.items() if not name.startswith(TRAINING + "/")}
+    return description, ours, _unpack(training, arrays)
 
 
 def describe(value):
@@ -98,7 +113,34 @@ def write_whole(path, data: bytes) -> None:
         part.unlink(missing_ok=True)
 
 
-def _fill(path, params: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> None:
+def remove_parts(path: Path) -> None:
+    """Remove what killed processes have left of `write_whole`."""
+    for part in path.parent.glob(f".{glob.escape(path.name)}.*.part"):
+        part.unlink(missing_ok=True)
+
+
+def _pack(value, name: str, arrays: dict[str, np.ndarray]):
+    """For JSON: the arrays in `value` are moved to `arrays`, under the name of their place."""
+    if isinstance(value, np.ndarray):
+        arrays[name] = np.ascontiguousarray(value)
+        return {ARRAY: name}
+    if isinstance(value, dict):
+        return {key: _pack(each, f"{name}/{key}", arrays) for key, each in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_pack(each, f"{name}/{i}", arrays) for i, each in enumerate(value)]
+    return value
+
+
+def _unpack(value, arrays: dict[str, np.ndarray]):
+    """Undo `_pack`."""
+    if isinstance(value, dict):
+        if set(value) == {ARRAY}:
+            return arrays[value[ARRAY]]
+        return {key: _unpack(each, arrays) for key, each in value.items()}
+    return [_unpack(each, arrays) for each in value] if isinstance(value, list) else value
+
+
+def fill(path, params: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> None:
     faults = [f"{name} is missing" for name in params if name not in arrays]
     faults += [f"{name} is not known" for name in arrays if name not in params]
     faults += [f"{name} has shape {arrays[name].shape}, expected {value.shape}"

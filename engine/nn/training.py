@@ -1,12 +1,17 @@
-"""The training loop: batches, forward, loss, backward, step; and what watches it."""
+"""The training loop: batches, forward, loss, backward, step; and evaluation, the loop without them.
+"""
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
+from itertools import islice
+
 import numpy as np
 
-from engine.nn import _check, losses
+from engine.nn import _check, checkpoints, data, losses
 from engine.nn.activations import Sigmoid, Softmax
-from engine.nn.optimizers import Adam
+from engine.nn.augment import Compose
+from engine.nn.optimizers import Adam, Optimizer
 from engine.nn.progress import progress_bar
 
 
@@ -18,102 +23,192 @@ class History(dict):
             self.setdefault(name, []).append(value)
 
 
-class Callback:
-    """Is told about each finished epoch; ``model.stop_training = True`` ends the training."""
+@dataclass
+class Tally:
+    """The sums behind a mean loss and accuracy."""
 
-    def on_epoch_end(self, model, epoch: int, logs: dict[str, float]) -> None:
-        pass
+    loss: float = 0.0
+    correct: int = 0
+    seen: int = 0
+
+    def add(self, loss: float, correct: int, count: int) -> None:
+        self.loss, self.correct = self.loss + loss * count, self.correct + correct
+        self.seen += count
+
+    def means(self) -> dict[str, float]:
+        return {"loss": self.loss / self.seen, "accuracy": self.correct / self.seen}
 
 
-class Checkpoint(Callback):
-    """Saves the model after every epoch."""
+@dataclass
+class Run:
+    """One call of `fit`: what it was asked for, and how far it is."""
 
-    def __init__(self, path):
-        self.path = path
+    model: object
+    optimizer: Optimizer
+    callbacks: list
+    epochs: int
+    steps: int | None  # batches of an epoch, if that is known
+    batch_size: int
+    resumed: bool = False
+    history: History = field(default_factory=History)
+    epoch: int = 0  # epochs that are over
+    step: int = 0  # batches of this epoch that are over
+    tally: Tally = field(default_factory=Tally)
 
-    def on_epoch_end(self, model, epoch, logs):
-        model.save(self.path)
+    @property
+    def progress(self) -> float:
+        """The share of the training that is over."""
+        if self.steps is None:
+            return self.epoch / self.epochs
+        return (self.epoch * self.steps + self.step) / (self.epochs * self.steps)
+
+    def save(self, path) -> None:
+        """Write the model and this state, so that the training can go on from here."""
+        checkpoints.save(self, path)
+
+    def tell(self, what: str, *args) -> None:
+        for callback in self.callbacks:
+            getattr(callback, what)(self.model, *args)
 
 
-def fit(model, x, y, epochs, batch_size, validation_data, loss, optimizer, augment, callbacks,
-        shuffle, progress) -> History:
+def fit(model, x, y, *, epochs, batch_size, validation_data, loss, optimizer, augment, callbacks,
+        shuffle, progress, workers, steps_per_epoch, resume) -> History:
     """See `Model.fit`."""
     epochs = _check.integer("fit", "epochs", epochs, minimum=0)
+    workers = _check.integer("fit", "workers", workers, minimum=0)
     batch_size = _check.integer("fit", "batch_size", batch_size)
-    x, target, loss, stop = _data("fit", model, x, y, loss)
+    augment = Compose(augment) if isinstance(augment, (list, tuple)) else augment
+    batches, chosen, stop = _source("fit", model, x, y, loss, batch_size, shuffle,
+                                    steps_per_epoch, augmented=augment is not None)
     if validation_data is not None:
-        _data("fit: validation_data", model, *validation_data, None)
-    optimizer = optimizer or Adam()
-    steps = -(-len(x) // batch_size)
-    history = History()
-    with progress_bar(progress, epochs, steps) as bar:
-        for epoch in range(epochs):
-            total = correct = 0.0
-            rng = np.random.default_rng([model.seed, model.epochs_done])
-            order = rng.permutation(len(x)) if shuffle else np.arange(len(x))
-            for step in range(steps):
-                if model.stop_training:
-                    break
-                batch = order[step * batch_size:(step + 1) * batch_size]
-                images = augment(x[batch], rng) if augment else x[batch]
-                value, hits = _train_on(model, images, target[batch], loss, stop)
-                optimizer.step(model.weights, model.gradients,
-                               (epoch * steps + step) / (epochs * steps))
-                total, correct = total + value * len(batch), correct + hits
-                seen = min(len(x), (step + 1) * batch_size)
-                bar.advance(loss=total / seen, accuracy=correct / seen)
-            if model.stop_training:
-                break
-            model.epochs_done += 1
-            logs = {"loss": total / len(x), "accuracy": correct / len(x)}
-            if validation_data is not None:
-                scores = evaluate(model, *validation_data, batch_size=256)
-                logs |= {"val_" + name: score for name, score in scores.items()}
-            history.add(logs)
-            bar.end_epoch(logs)
-            for callback in callbacks:
-                callback.on_epoch_end(model, epoch, logs)
-    model.stop_training = False  # it has been obeyed
-    return history
+        validation_data = _as_pair(validation_data)
+        _source("fit: validation_data", model, *validation_data, loss, batch_size)
+    run = Run(model, optimizer or Adam(), sorted(callbacks, key=lambda each: each.comes_last),
+              epochs, batches.steps, batch_size)
+    run.optimizer.attach(model.weights)
+    if resume is not None:
+        checkpoints.resume(run, resume)
+
+    def prepare(numbered):
+        step, job = numbered
+        images, target = batches.load(job)
+        if augment:  # +1: a seed that ends in 0 is the seed without it
+            images = augment(images, np.random.default_rng([model.seed, model.epochs_done,
+                                                            step + 1]))
+        return _as_input("fit", model, images), target
+
+    model.run = run
+    try:
+        run.tell("on_train_begin")
+        with progress_bar(progress, epochs, batches.steps, run.epoch, run.step) as bar:
+            while run.epoch < epochs and _epoch(run, batches, prepare, workers, chosen, stop, bar):
+                logs = run.tally.means()
+                if validation_data is not None:
+                    scores = evaluate(model, *validation_data, loss=loss)
+                    logs |= {"val_" + name: score for name, score in scores.items()}
+                run.history.add(logs)
+                bar.end_epoch(logs)
+                model.epochs_done += 1
+                run.epoch, run.step, run.tally = run.epoch + 1, 0, Tally()
+                run.tell("on_epoch_end", run.epoch - 1, logs)
+    finally:
+        run.tell("on_train_end")
+        model.run = None
+        model.stop_training = False  # it has been obeyed
+    return run.history
+
+
+def _epoch(run: Run, batches, prepare, workers, loss, stop, bar) -> bool:
+    """Train on the batches that are left of an epoch; False if that was stopped."""
+    model = run.model
+    jobs = batches.jobs(np.random.default_rng([model.seed, model.epochs_done]))
+    jobs = islice(enumerate(jobs), run.step, None)
+    for x, target in data.ahead(prepare, jobs, workers):
+        if model.stop_training:
+            break
+        value, correct = _train_on(model, x, target, loss, stop)
+        run.optimizer.step(model.weights, model.gradients, run.progress)
+        run.step += 1
+        run.tally.add(value, correct, len(x))
+        bar.advance(**run.tally.means())
+        run.tell("on_batch_end", run.step - 1, run.tally.means())
+    if run.tally.seen == 0 and not model.stop_training:
+        raise ValueError(f"fit: `x` gave no batches in epoch {run.epoch + 1}, expected some "
+                         "(a generator gives its batches once: name steps_per_epoch, or pass "
+                         "an object that can be iterated again)")
+    return not model.stop_training
 
 
 def _train_on(model, x, target, loss, stop) -> tuple[float, int]:
     """One batch forward and backward; the gradients are left in the model."""
-    y = model.forward(np.ascontiguousarray(x, model.dtype), training=True, stop=stop)
+    y = model.forward(x, training=True, stop=stop)
     model.backward(loss.gradient(y, target), need_dx=False, stop=stop)
     return loss.value(y, target), loss.correct(y, target)
 
 
-def evaluate(model, x, y, batch_size=256, loss=None) -> dict[str, float]:
+def evaluate(model, x, y=None, batch_size=256, loss=None) -> dict[str, float]:
     """See `Model.evaluate`."""
     batch_size = _check.integer("evaluate", "batch_size", batch_size)
-    x, target, loss, stop = _data("evaluate", model, x, y, loss)
-    total = correct = 0.0
-    for start in range(0, len(x), batch_size):
-        batch = slice(start, start + batch_size)
-        y = model.forward(np.ascontiguousarray(x[batch], model.dtype), stop=stop)
-        total += loss.value(y, target[batch]) * len(y)
-        correct += loss.correct(y, target[batch])
-    return {"loss": total / len(x), "accuracy": correct / len(x)}
+    batches, loss, stop = _source("evaluate", model, x, y, loss, batch_size)
+    tally = Tally()
+    for job in batches.jobs(np.random.default_rng(0)):
+        images, target = batches.load(job)
+        y = model.forward(_as_input("evaluate", model, images), stop=stop)
+        tally.add(loss.value(y, target), loss.correct(y, target), len(y))
+    if tally.seen == 0:
+        raise ValueError("evaluate: `x` gave no batches, expected some")
+    return tally.means()
 
 
 def predict(model, x, batch_size=256, logits=False) -> np.ndarray:
     """See `Model.predict` and `Model.logits`."""
     stop = -1 if logits and isinstance(model.children[-1], (Softmax, Sigmoid)) else None
     batch_size = _check.integer("predict", "batch_size", batch_size)
-    x = _check.samples("predict", "x", x, model.input_shape)
+    if not isinstance(x, data.ImageFolder):
+        x = _check.samples("predict", "x", x, model.input_shape)
     out = np.empty((len(x), *model.output_shape), model.dtype)
     for start in range(0, len(x), batch_size):
         batch = slice(start, start + batch_size)
-        out[batch] = model.forward(np.ascontiguousarray(x[batch], model.dtype), stop=stop)
+        out[batch] = model.forward(_as_input("predict", model, x[batch]), stop=stop)
     return out
 
 
-def _data(who, model, x, y, loss):
+def _source(who, model, x, y, loss, batch_size, shuffle=False, steps=None, augmented=False):
     """The user's data and loss, checked; `stop` is -1 if the loss takes over the last layer."""
-    x = _check.samples(who, "x", x, model.input_shape)
     loss, takes_over = losses.choose(who, loss, model.children[-1])
-    target = loss.targets(who, y, model.output_shape, model.dtype)
-    _check.same_length(who, x, target)
-    return x, target, loss, -1 if takes_over else None
+    stop = -1 if takes_over else None
 
+    def check(x, y):
+        if not isinstance(x, data.ImageFolder):
+            shape = np.shape(x)[1:] if augmented else model.input_shape
+            x = _check.samples(who, "x", x, shape)
+        target = loss.targets(who, y, model.output_shape, model.dtype)
+        _check.same_length(who, x, target)
+        return x, target
+
+    if isinstance(x, data.ImageFolder) and y is None:
+        y = x.labels
+    if data.is_stream(x):
+        if y is not None:
+            raise TypeError(f"{who}: `y` is given, expected None (x gives batches of both)")
+        steps = None if steps is None else _check.integer(who, "steps_per_epoch", steps)
+        return data.Stream(who, x, check, steps), loss, stop
+    if y is None:
+        raise TypeError(f"{who}: `y` is None, expected the targets of x")
+    if steps is not None:
+        raise ValueError(f"{who}: `steps_per_epoch` is {steps}, expected None "
+                         "(x is samples, of which an epoch sees all)")
+    return data.Indexed(*check(x, y), batch_size, shuffle), loss, stop
+
+
+def _as_pair(validation_data):
+    """(x, y), where y is None for an ImageFolder or an iterable of batches."""
+    return validation_data if isinstance(validation_data, tuple) else (validation_data, None)
+
+
+def _as_input(who: str, model, x) -> np.ndarray:
+    """A batch as `forward` takes it: read, augmented and transformed, it must have its shape."""
+    if x.shape[1:] != model.input_shape:
+        raise ValueError(f"{who}: a batch has shape {x.shape}, expected "
+                         f"({', '.join(['N', *map(str, model.input_shape)])})")
+    return np.ascontiguousarray(x, model.dtype)
