@@ -73,6 +73,25 @@ def test_parameters_of_the_light_networks(name, parameters, outputs):
     assert model.output_shape == outputs
 
 
+@pytest.mark.parametrize("name", ["squeezenet", "shufflenet", "densenet121", "inception_v1",
+                                  "inception_v2"])
+def test_light_networks_with_weights_of_all_kinds(name):
+    """Their own weights are all alike; with random ones they give what onnxruntime gives."""
+    ort = pytest.importorskip("onnxruntime")
+    model = engine_onnx.load(LIGHT / f"light_{name}.onnx")
+    rng = np.random.default_rng(0)
+    for _, value in model.parameters():
+        scale = (2 / value[0].size) ** 0.5 if value.ndim > 1 else 0.3
+        value[...] = rng.normal(value.ndim == 1, scale, value.shape)
+    x = rng.standard_normal((1, *model.input_shape), np.float32)
+    session = ort.InferenceSession(model.proto().SerializeToString())
+    expected, = session.run(None, {model.inputs[0]: x})
+    np.testing.assert_allclose(model.predict(x), expected, rtol=1e-3,
+                               atol=1e-5 * np.abs(expected).max())
+    prepared, = engine_onnx.Backend.prepare(model.proto()).run([x])
+    np.testing.assert_allclose(prepared, expected, rtol=1e-3, atol=1e-5 * np.abs(expected).max())
+
+
 def test_mnist_at_its_stated_accuracy():
     model = engine_onnx.load(data("onnx_small", "mnist.onnx"))
     assert model.num_params == 5_994

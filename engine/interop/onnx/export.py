@@ -8,6 +8,7 @@ import numpy as np
 import onnx
 
 from engine import _check
+from engine.interop.onnx.graph import NOTES
 from engine.interop.onnx.model import OnnxModel
 from engine.nn import saving
 
@@ -55,7 +56,7 @@ def export(model, path=None) -> onnx.ModelProto:
     proto = onnx.helper.make_model(graph, producer_name="engine", ir_version=IR_VERSION,
                                    opset_imports=[onnx.helper.make_opsetid("", OPSET)])
     notes = {"epochs_done": model.epochs_done, "metadata": model.metadata}
-    onnx.helper.set_model_props(proto, {"engine": json.dumps(notes)})
+    onnx.helper.set_model_props(proto, {NOTES: json.dumps(notes)})
     onnx.checker.check_model(proto, full_check=True)
     if path is not None:
         saving.write_whole(path, proto.SerializeToString())

@@ -12,7 +12,9 @@ import onnx.inliner
 import engine.interop.onnx.operators  # noqa: F401  (fills the table)
 from engine.interop.onnx.operators.constants import dtype_of, refused_type
 from engine.interop.onnx.run import needed, run_node
-from engine.interop.onnx.table import OPERATORS, Call, Node, branches
+from engine.interop.onnx.table import OPERATORS, Call, Node, branches, is_real
+
+NOTES = "engine.nn"  # the entry of a file's metadata that says how long its model was trained
 
 
 class Graph:
@@ -35,7 +37,7 @@ class Graph:
         if faults:
             raise NotImplementedError("load: the model needs what engine.interop.onnx does not "
                                       f"have: {'; '.join(faults)}")
-        self.source, graph = proto, proto.graph
+        self.header, graph = _header(proto), proto.graph
         self.constants = {each.name: onnx.numpy_helper.to_array(each)
                           for each in graph.initializer}
         self.inputs = {each.name: _declared(each) for each in graph.input
@@ -45,6 +47,8 @@ class Graph:
         self.nodes = []
         self._fold([Node.of(each, opset) for each in graph.node])
         self.nodes = needed(self.nodes, self.outputs)
+        used = {name for node in self.nodes for name in node.inputs}.union(self.outputs)
+        self.constants = {name: value for name, value in self.constants.items() if name in used}
 
     def _fold(self, nodes: list[Node]) -> None:
         for node in nodes:
@@ -70,7 +74,7 @@ class Graph:
                 for position in OPERATORS[node.op].weights
                 for name in node.inputs[position:position + 1]
                 if name in self.constants and self.constants[name].ndim
-                and self.constants[name].dtype.kind == "f"}
+                and is_real(self.constants[name].dtype)}
 
     def proto(self, nodes, output, output_shape, parameters, notes=None) -> onnx.ModelProto:
         """The model as it was read, but with its constants computed, other parameters, and notes.
@@ -79,7 +83,7 @@ class Graph:
         Without `parameters`, zeros of their shapes stand in their place, in a few bytes.
         """
         weights = self.weights(nodes)
-        outputs = list(self.source.graph.output)
+        outputs = list(self.header.graph.output)
         if output in self.outputs:
             nodes = self.nodes
         else:
@@ -98,13 +102,13 @@ class Graph:
             arrays[name + "/shape"] = np.array(arrays.pop(name).shape, np.int64)
         arrays = [onnx.numpy_helper.from_array(value, name) for name, value in arrays.items()]
         graph = onnx.helper.make_graph(
-            zeros + [node.proto for node in nodes], self.source.graph.name or "graph",
-            [each for each in self.source.graph.input if each.name in self.inputs], outputs, arrays)
-        model = onnx.helper.make_model(graph, ir_version=max(self.source.ir_version, 4),
-                                       opset_imports=self.source.opset_import,
+            zeros + [node.proto for node in nodes], self.header.graph.name or "graph",
+            [each for each in self.header.graph.input if each.name in self.inputs], outputs, arrays)
+        model = onnx.helper.make_model(graph, ir_version=max(self.header.ir_version, 4),
+                                       opset_imports=self.header.opset_import,
                                        producer_name="engine")
         if notes is not None:
-            onnx.helper.set_model_props(model, {"engine": json.dumps(notes)})
+            onnx.helper.set_model_props(model, {NOTES: json.dumps(notes)})
         return model
 
 
@@ -145,6 +149,15 @@ def _faults(proto: onnx.ModelProto) -> list[str]:
     missing["sparse initializers"] = len(proto.graph.sparse_initializer)
     return [f"{what} ({count} times)" if count > 1 else what
             for what, count in missing.items() if what and count]
+
+
+def _header(proto: onnx.ModelProto) -> onnx.ModelProto:
+    """A model's versions, inputs and outputs; its arrays can then be let go."""
+    header = onnx.ModelProto(ir_version=proto.ir_version, opset_import=proto.opset_import)
+    header.graph.name = proto.graph.name
+    header.graph.input.extend(proto.graph.input)
+    header.graph.output.extend(proto.graph.output)
+    return header
 
 
 def _missing_operators(graph: onnx.GraphProto, opset: int):

@@ -10,9 +10,9 @@ from dataclasses import replace
 import numpy as np
 import onnx
 
-from engine.interop.onnx.graph import Graph
+from engine.interop.onnx.graph import NOTES, Graph
 from engine.interop.onnx.run import Run, needed
-from engine.interop.onnx.table import Node
+from engine.interop.onnx.table import Node, is_real
 from engine.nn import saving
 from engine.nn.activations import Sigmoid, Softmax
 from engine.nn.layer import Layer
@@ -51,7 +51,7 @@ def load(source, *, input_shape=None, output=None, dtype=None, seed=None) -> Onn
     proto = source if isinstance(source, onnx.ModelProto) else _read(source)
     model = OnnxModel(proto, input_shape=input_shape, output=output, dtype=dtype, seed=seed)
     for entry in proto.metadata_props:
-        if entry.key == "engine":
+        if entry.key == NOTES:
             known = json.loads(entry.value)
             model.epochs_done, model.metadata = known["epochs_done"], known["metadata"]
     return model
@@ -129,27 +129,34 @@ class OnnxModel(Model):
         self._check_input(input_shape, context)
         self.context, self.input_shape = context, tuple(input_shape)
         self.rng, = context.rng.spawn(1)
-        weights = self.graph.weights(self.path)
-        self.constants = {name: _cast(value, context.dtype)
-                          for name, value in self.graph.constants.items() if name not in weights}
-        nodes = []
-        for node in self.path:
-            layer = GraphNode(node)
-            layer.params = {name: np.array(weights.pop(name), context.dtype, order="C")
-                            for name in dict.fromkeys(node.inputs) if name in weights}
-            layer.grads = {name: np.zeros_like(value) for name, value in layer.params.items()}
-            nodes.append(layer)
-        self._children = tuple(nodes)
-        shapes = self._shapes()
-        for layer, node in zip(nodes, self.path, strict=True):
-            layer.output_shape = shapes[node.outputs[0]][1:]
-        self.output_shape = shapes[self.output][1:]
-        last = {"Softmax": SoftmaxNode, "Sigmoid": SigmoidNode}.get(self.path[-1].op)
-        if last and len(self.output_shape) == 1:
-            nodes[-1] = last(self.path[-1])
-            nodes[-1].output_shape = self.output_shape
-            self._children = tuple(nodes)
+        constants = {name: _cast(value, context.dtype)
+                     for name, value in self.graph.constants.items()}
+        shapes = self._shapes(constants)
+        self.output_shape = shapes[self.output]
+        weights = {name: constants.pop(name) for name in self.graph.weights(self.path)}
+        self.constants = constants
+        self._children = tuple(self._layer(node, shapes, weights) for node in self.path)
         return self.output_shape
+
+    def _shapes(self, constants) -> dict[str, tuple[int, ...]]:
+        """The shapes of one sample of all arrays, found by running one."""
+        x = np.zeros((1, *self.input_shape), self.context.dtype)
+        values = constants | {self.inputs[0]: x}
+        Run([replace(node, spent=()) for node in self.path], values, batch=self._batch(x))
+        return {name: value.shape[1:] for name, value in values.items()}
+
+    def _layer(self, node: Node, shapes, weights) -> GraphNode:
+        """The layer of a node; it gets those of its weights that no layer before it has taken."""
+        shape = shapes[node.outputs[0]]
+        kind = GraphNode
+        if node is self.path[-1] and len(shape) == 1:
+            kind = {"Softmax": SoftmaxNode, "Sigmoid": SigmoidNode}.get(node.op, GraphNode)
+        layer = kind(node)
+        layer.output_shape = shape
+        layer.params = {name: np.array(weights.pop(name), order="C")
+                        for name in dict.fromkeys(node.inputs) if name in weights}
+        layer.grads = {name: np.zeros_like(value) for name, value in layer.params.items()}
+        return layer
 
     def _check_input(self, input_shape, context) -> None:
         if len(self.inputs) != 1:
@@ -166,13 +173,6 @@ class OnnxModel(Model):
             raise ValueError(f"{self.title}: `input_shape` is {tuple(input_shape)}, expected "
                              f"({expected}) as in the file")
 
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        """The shapes of all arrays for a batch of one, found by running it."""
-        x = np.zeros((1, *self.input_shape), self.context.dtype)
-        values = self._values() | {self.inputs[0]: x}
-        Run([replace(node, spent=()) for node in self.path], values, batch=self._batch(x))
-        return {name: value.shape for name, value in values.items()}
-
     def _values(self) -> dict[str, np.ndarray]:
         """Constants and parameters by name."""
         return self.constants | dict(self.parameters())
@@ -183,8 +183,8 @@ class OnnxModel(Model):
 
     def forward(self, x, training=False, stop=None):
         nodes = self.path[:stop]
-        result = nodes[-1].outputs[0] if stop is not None and nodes else (
-            self.output if nodes else self.inputs[0])
+        result = self.output if stop is None else (
+            nodes[-1].outputs[0] if nodes else self.inputs[0])
         values = self._values() | {self.inputs[0]: x}
         run = Run(nodes, values, dict(self.parameters()) if training else (), self.inputs,
                   self._batch(x), self.rng if training else None)
@@ -251,5 +251,4 @@ class OnnxModel(Model):
 
 def _cast(value: np.ndarray, dtype: np.dtype) -> np.ndarray:
     """Real numbers in the model's dtype, anything else as it is."""
-    real = value.dtype.kind == "f" or value.dtype.name == "bfloat16"
-    return value.astype(dtype, copy=False) if real else value
+    return value.astype(dtype, copy=False) if is_real(value.dtype) else value

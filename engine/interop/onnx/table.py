@@ -50,6 +50,8 @@ class Node:
 
     @classmethod
     def of(cls, proto: onnx.NodeProto, opset: int) -> Node:
+        part, proto = proto, onnx.NodeProto()
+        proto.CopyFrom(part)  # a part would keep the whole file in memory
         attributes = {each.name: onnx.helper.get_attribute_value(each) for each in proto.attribute}
         attributes = {name: value.decode(errors="replace") if isinstance(value, bytes) else value
                       for name, value in attributes.items()}
@@ -116,6 +118,11 @@ class Call:
         if array is not None:
             return [int(each) for each in np.ravel(array)]
         return self.get(name, default)
+
+
+def is_real(dtype: np.dtype) -> bool:
+    """Whether its numbers have fractions, and so may have gradients."""
+    return dtype.kind == "f" or dtype.name == "bfloat16"
 
 
 def unbroadcast(dy: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from engine.interop.onnx.table import operator
+from engine.interop.onnx.table import is_real, operator
 
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 TYPES = (*FLOATS, TensorProto.BOOL, TensorProto.INT8, TensorProto.INT16, TensorProto.INT32,
@@ -87,5 +87,5 @@ def cast_like(call, x, like):
 def _as(x: np.ndarray, dtype: np.dtype):
     with np.errstate(over="ignore", invalid="ignore"):  # infinity is what is asked for
         y = x.astype(dtype)
-    floats = all(each.kind == "f" or each.name == "bfloat16" for each in (x.dtype, dtype))
-    return y, (lambda dy: dy.astype(x.dtype)) if floats else None
+    smooth = is_real(x.dtype) and is_real(dtype)
+    return y, (lambda dy: dy.astype(x.dtype)) if smooth else None
