@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.nn import _check, data, saving, summary, training, weights
+from engine.nn import _check, data, saving, summary, training, transfer, weights
 from engine.nn.layer import Context, Layer
 
 
@@ -22,12 +22,18 @@ class Model(Layer):
         Set it, from a callback or a signal handler, and `fit` ends after the current batch.
     run : engine.nn.training.Run or None
         How far `fit` is, while it runs.
+    frozen_until : str or None
+        The last layer that is frozen.
+    trained_weights, trained_gradients : ndarray
+        The ends of those vectors that belong to layers that are not.
     """
 
     weights: np.ndarray | None = None
     gradients: np.ndarray | None = None
     run = None
     first_trained = 0
+    frozen = 0  # how many of the layers in it are
+    frozen_until: str | None = None
 
     def __init__(self, input_shape, layout, dtype, seed, name):
         super().__init__(name)
@@ -49,6 +55,7 @@ class Model(Layer):
         self.build(shape, Context(np.dtype(self.dtype), self.layout,
                                   np.random.default_rng(self.seed)))
         self._gather()
+        self.freeze(self.frozen_until)
 
     def _gather(self) -> None:
         """Move the parameters of all layers into one vector, and leave views in their place."""
@@ -68,6 +75,14 @@ class Model(Layer):
             layer.params[name][...] = value
             layer.grads[name] = self.gradients[part].reshape(value.shape)
             start = part.stop
+        self._split()
+
+    def _split(self) -> None:
+        """Find what of the vectors is trained: all that comes after the frozen layers."""
+        frozen = sum(value.size for layer in transfer.frozen_layers(self)
+                     for value in layer.params.values())
+        self.trained_weights = self.weights[frozen:]
+        self.trained_gradients = self.gradients[frozen:]
 
     def __setstate__(self, state) -> None:
         """A copy or an unpickled model: its parameters are to be views of its own vector again."""
@@ -123,6 +138,31 @@ class Model(Layer):
             self, x, y, epochs=epochs, batch_size=batch_size, validation_data=validation_data,
             loss=loss, optimizer=optimizer, augment=augment, callbacks=callbacks, shuffle=shuffle,
             progress=progress, workers=workers, steps_per_epoch=steps_per_epoch, resume=resume)
+
+    def freeze(self, until: str | None = None) -> None:
+        """Train only the layers after the one named `until`; None trains all of them.
+
+        The name is that of a layer in the model, or of one in a row inside it, with a dot between:
+        "features.9".  Frozen layers also predict while others are trained: their dropout is idle,
+        and their batch normalisation keeps its running means.
+
+        Raises
+        ------
+        ValueError
+            If there is no such layer; the message lists those there are.
+        """
+        self._need_weights("freeze")
+        transfer.freeze(self, until)
+        self.frozen_until = until
+        self._split()
+
+    def replace_head(self, classes: int) -> Layer:
+        """Give the last layer with weights new ones, for so many classes; returns that layer.
+
+        It loses its activation, if it has one; all other weights stay as they are.
+        """
+        self._need_weights("replace_head")
+        return transfer.replace_head(self, classes)
 
     def evaluate(self, x, y=None, *, batch_size=256, loss=None) -> dict[str, float]:
         """The mean loss and the accuracy over samples, as a dict; x and y as in `fit`."""

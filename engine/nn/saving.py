@@ -27,7 +27,7 @@ def save(model, path, training: dict | None = None) -> None:
     """
     description = {"format": FORMAT, "architecture": describe(model),
                    "input_shape": model.input_shape, "epochs_done": model.epochs_done,
-                   "metadata": model.metadata}
+                   "frozen_until": model.frozen_until, "metadata": model.metadata}
     arrays, metadata = dict(model.arrays()), {"engine": json.dumps(description, default=_plain)}
     if training is not None:
         metadata[TRAINING] = json.dumps(_pack(training, TRAINING, arrays), default=_plain)
@@ -48,6 +48,7 @@ def load(path):
     try:
         model = restore(description["architecture"])
         model.prepare(description["input_shape"])
+        model.freeze(description.get("frozen_until"))
         model.epochs_done, model.metadata = description["epochs_done"], description["metadata"]
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"load: `{path}` does not describe a model: {error}") from error

@@ -55,12 +55,12 @@ class Sequential(Model):
         return shape
 
     def forward(self, x, training=False, stop=None):
-        for layer in self.layers[:stop]:
-            x = layer.forward(x, training)
+        for i, layer in enumerate(self.layers[:stop]):
+            x = layer.forward(x, training and i >= self.frozen)
         return x
 
     def backward(self, dy, need_dx=True, stop=None):
-        # Without need_dx, nothing is computed below the first layer that has parameters.
+        # Without need_dx, nothing is computed below the first layer that is trained.
         first = 0 if need_dx else self.first_trained
         for i, layer in reversed(list(enumerate(self.layers[:stop]))):
             if i < first:

@@ -13,8 +13,9 @@ def table(model) -> str:
     text = [_row(line, widths) for line in lines]
     text = [text[0], rule, *text[1:], rule]
     title = model.name or type(model).__name__
+    frozen = model.num_params - model.trained_weights.size
     return "\n".join([f"{title}: input {_shape(model.input_shape)}", *text,
-                      f"{model.num_params:,} parameters, "
+                      f"{model.num_params:,} parameters, " + f"{frozen:,} frozen, " * bool(frozen) +
                       f"{model.weights.nbytes / 1024:,.0f} KiB as {model.dtype}"])
 
 

@@ -85,7 +85,7 @@ def fit(model, x, y, *, epochs, batch_size, validation_data, loss, optimizer, au
         _source("fit: validation_data", model, *validation_data, loss, batch_size)
     run = Run(model, optimizer or Adam(), sorted(callbacks, key=lambda each: each.comes_last),
               epochs, batches.steps, batch_size)
-    run.optimizer.attach(model.weights)
+    run.optimizer.attach(model.trained_weights)
     if resume is not None:
         checkpoints.resume(run, resume)
 
@@ -127,7 +127,7 @@ def _epoch(run: Run, batches, prepare, workers, loss, stop, bar) -> bool:
         if model.stop_training:
             break
         value, correct = _train_on(model, x, target, loss, stop)
-        run.optimizer.step(model.weights, model.gradients, run.progress)
+        run.optimizer.step(model.trained_weights, model.trained_gradients, run.progress)
         run.step += 1
         run.tally.add(value, correct, len(x))
         bar.advance(**run.tally.means())
