@@ -19,9 +19,9 @@ NO_SLOPE = {  # whose outputs are steps, indices, shapes or random
     "And", "ArgMax", "ArgMin", "BitShift", "BitwiseAnd", "BitwiseNot", "BitwiseOr",
     "BitwiseXor", "Ceil", "Constant", "ConstantOfShape", "ConvInteger", "DequantizeLinear",
     "DynamicQuantizeLinear", "Equal", "EyeLike", "Floor", "Greater", "GreaterOrEqual",
-    "Hardmax", "IsInf", "IsNaN", "Less", "LessOrEqual", "MatMulInteger", "Mod", "NonZero",
-    "Not", "OneHot", "Or", "QLinearConv", "QLinearMatMul", "QuantizeLinear", "Range", "Round",
-    "Shape", "Sign", "Size", "Xor",
+    "Hardmax", "IsInf", "IsNaN", "Less", "LessOrEqual", "MatMulInteger", "Mod",
+    "NonMaxSuppression", "NonZero", "Not", "OneHot", "Or", "QLinearConv", "QLinearMatMul",
+    "QuantizeLinear", "Range", "Round", "Shape", "Sign", "Size", "Xor",
 }
 NO_GRADIENT = "no gradient"  # what the refusals of Einsum and the scatters say
 AT_A_KINK = {  # cases with inputs where there is no one slope

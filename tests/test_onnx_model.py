@@ -147,6 +147,23 @@ def test_the_same_seed_trains_alike():
     assert (other.weights != models[0].weights).any()
 
 
+def test_frozen_layers_stay_as_they_are():
+    model = small_network(seed=0)
+    model.freeze(until="d")  # convolution, ReLU and dropout
+    before = {name: value.copy() for name, value in model.parameters()}
+    x, y = stripes(64)
+    model.fit(x, y, epochs=2, progress=False)
+    after = dict(model.parameters())
+    for name in "w", "b":
+        np.testing.assert_array_equal(after[name], before[name])
+    assert (after["v"] != before["v"]).all()
+    model.forward(x, training=True)
+    with pytest.raises(RuntimeError, match="no gradient of x behind frozen layers"):
+        model.backward(np.zeros((64, 2), np.float32))
+    with pytest.raises(ValueError, match="`until` is 'q', expected None or one of 'c', 'r'"):
+        model.freeze(until="q")
+
+
 def test_an_interrupted_training_goes_on_bit_for_bit(tmp_path):
     x, y = stripes(64)
     whole, half, rest = (small_network(seed=seed) for seed in (1, 1, 2))
@@ -163,9 +180,12 @@ def test_what_was_trained_is_saved_as_onnx(tmp_path):
     model.fit(x, y, epochs=2, progress=False)
     model.save(tmp_path / "trained.onnx")
     onnx.checker.check_model(tmp_path / "trained.onnx", full_check=True)
-    again = engine_onnx.load(tmp_path / "trained.onnx")
+    again = nn.load(tmp_path / "trained.onnx")
     np.testing.assert_array_equal(again.predict(x), model.predict(x))
     assert again.epochs_done == 2 and again.metadata == model.metadata
+    model.save(tmp_path / "trained.safetensors")
+    np.testing.assert_array_equal(nn.load(tmp_path / "trained.safetensors").predict(x),
+                                  model.predict(x))
 
 
 def test_features_of_a_file_under_a_new_head(tmp_path):
@@ -243,7 +263,7 @@ def test_everything_that_is_missing_is_listed_once():
     assert str(error.value) == ("load: the model needs what engine.interop.onnx does not have: "
                                 + expected)
     with pytest.raises(NotImplementedError):
-        engine_onnx.Backend.prepare(graph_of([("NonMaxSuppression", ["x", "x"], ["d"], {})],
+        engine_onnx.Backend.prepare(graph_of([("GridSample", ["x", "x"], ["d"], {})],
                                              {"x": [1, 1, 4]}, {"d": [1]}))
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import glob
 import json
 import os
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from engine.nn.layer import Layer
 
 FORMAT = "convengine-1"
 TRAINING = "training"  # its metadata, and the first part of the names of its arrays
+ELSEWHERE = {"OnnxModel": "engine.interop.onnx"}  # layers imported only when a file has them
 ARRAY = "array:"  # the key under which JSON names an array
 
 
@@ -35,7 +37,7 @@ def save(model, path, training: dict | None = None) -> None:
 
 
 def load(path):
-    """The model that `Model.save` wrote to `path`.
+    """The model that `Model.save` wrote to `path`; one in an ONNX file, if the name ends in .onnx.
 
     Raises
     ------
@@ -44,6 +46,8 @@ def load(path):
     ValueError
         If it is not such a file, or does not hold exactly the arrays of its architecture.
     """
+    if Path(path).suffix == ".onnx":
+        return import_module(ELSEWHERE["OnnxModel"]).load(path)
     description, arrays, _ = read(path)
     try:
         model = restore(description["architecture"])
@@ -91,6 +95,8 @@ def restore(value):
     """Undo `describe`."""
     if isinstance(value, dict) and "layer" in value:
         arguments = {name: restore(each) for name, each in value.items() if name != "layer"}
+        if value["layer"] in ELSEWHERE:
+            import_module(ELSEWHERE[value["layer"]])
         if value["layer"] not in Layer.kinds:
             raise ValueError(f"load: unknown layer {value['layer']}, expected one of "
                              f"{', '.join(sorted(Layer.kinds))}")

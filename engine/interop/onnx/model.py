@@ -125,6 +125,8 @@ class OnnxModel(Model):
     def children(self):
         return self._children
 
+    layers = children  # in the order they run, up to one of which they can be frozen
+
     def build(self, input_shape, context):
         self._check_input(input_shape, context)
         self.context, self.input_shape = context, tuple(input_shape)
@@ -186,13 +188,16 @@ class OnnxModel(Model):
         result = self.output if stop is None else (
             nodes[-1].outputs[0] if nodes else self.inputs[0])
         values = self._values() | {self.inputs[0]: x}
-        run = Run(nodes, values, dict(self.parameters()) if training else (), self.inputs,
-                  self._batch(x), self.rng if training else None)
+        learned = [name for layer in self.children[self.frozen:] for name in layer.params]
+        run = Run(nodes, values, learned, () if self.frozen else self.inputs, self._batch(x),
+                  self.rng if training else None, self.frozen)
         if training:
             self.keep(run, result, x)
         return values[result]
 
     def backward(self, dy, need_dx=True, stop=None):
+        if need_dx and self.frozen:
+            raise RuntimeError(f"{self.title}: there is no gradient of x behind frozen layers")
         run, result, x = self.kept()
         gradients = run.backward({result: dy}, need_dx)
         for layer in self.children:
@@ -239,7 +244,12 @@ class OnnxModel(Model):
                 "seed": self.seed}
 
     def save(self, path) -> None:
-        """Write an ONNX file; an older file is replaced only by a whole new one."""
+        """Write an ONNX file, or one of `engine.nn` if the name ends in .safetensors.
+
+        An older file is replaced only by a whole new one.
+        """
+        if os.fspath(path).endswith(".safetensors"):
+            return super().save(path)
         self._need_weights("save")
         saving.write_whole(path, self.proto().SerializeToString())
 

@@ -50,15 +50,19 @@ class Run:
         The names of inputs, likewise.
     batch, rng
         As in `Call`.
+    frozen : int
+        How many of the nodes run as outside training.
     """
 
-    def __init__(self, nodes, values, learned=(), followed=(), batch=None, rng=None):
+    def __init__(self, nodes, values, learned=(), followed=(), batch=None, rng=None,
+                 frozen=0):
         self.values = values
         self.learned, self.followed = set(learned), set(followed)  # and what depends on them
         self.tape = []
-        for node in nodes:
-            call = Call(node, rng, batch, self._wants(node, self.learned | self.followed)
-                        if rng is not None else set())
+        for i, node in enumerate(nodes):
+            call = Call(node, rng if i >= frozen else None, batch)
+            if call.training:
+                call.wants = self._wants(node, self.learned | self.followed)
             outputs, backward = run_node(call, values)
             values |= zip(node.outputs, outputs, strict=False)
             if call.wants and backward:

@@ -7,6 +7,7 @@ from engine.interop.onnx.operators import (  # noqa: F401
     constants,
     control,
     convolution,
+    detection,
     logic,
     normalization,
     pooling,
