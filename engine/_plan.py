@@ -57,12 +57,16 @@ class Plan:
         _last.plan = self
         return self.kernel(*arrays)
 
-    def finished(self, activation, *arrays):
-        """Run one that can add a bias and apply an activation, as the public direction cannot."""
+    def finished(self, activation) -> Callable:
+        """What also adds a bias and applies an activation, as the public direction cannot."""
         kernel = getattr(self.module, f"{self.direction}_finished")
-        _last.plan = self
-        return self.reported(functools.partial(kernel, self.problem, self.algorithm, activation))(
-            *arrays)
+        kernel = self.reported(functools.partial(kernel, self.problem, self.algorithm, activation))
+
+        def run(*arrays):
+            ran(self)
+            kernel(*arrays)
+
+        return run
 
     def prepare(self, *arrays) -> Callable:
         """The fastest way to run it on arrays with the strides of these."""
@@ -97,6 +101,11 @@ class Plan:
 
 
 _last = threading.local()
+
+
+def ran(plan: Plan) -> None:
+    """Note that it has carried out a call of this thread."""
+    _last.plan = plan
 
 
 def last_run() -> Run | None:
@@ -209,5 +218,6 @@ def packed(call, weight) -> Callable | None:
 def clear() -> None:
     """Forget every choice (for whoever changes what the kernels can do, as tests of ISAs do)."""
     _recall.calls.clear()
+    _recall.steps.clear()
     _chosen.cache_clear()
     kernels.load.cache_clear()

@@ -15,6 +15,7 @@ from engine._config import mode
 LIMIT = 2048  # calls remembered; then all are forgotten
 
 calls: dict = {}  # by key; no call has the key None
+steps: dict = {}  # those on CUDA arrays
 
 
 def key(op: str, arrays: tuple, options: tuple):
@@ -39,15 +40,15 @@ def key(op: str, arrays: tuple, options: tuple):
 
 def keep(key, call, options: tuple) -> None:
     """Remember a checked call."""
-    if key is None or not _plain(options):
+    if key is None or not plain(options):
         return
     if len(calls) >= LIMIT:
         calls.clear()
     calls[key] = call
 
 
-def _plain(value) -> bool:
+def plain(value) -> bool:
     """Whether marshal keeps the type of `value` (it takes arrays for mere bytes)."""
     if type(value) in (tuple, list):
-        return all(map(_plain, value))
+        return all(map(plain, value))
     return value is None or type(value) in (int, float, bool, str)

@@ -43,8 +43,8 @@ def emulated_torch():
     import torch
 
     with emulated() as device, pytest.MonkeyPatch.context() as patch:
-        owner = arrays._OWNERS["torch"]
-        is_cuda, see, empty, scratch = arrays.is_cuda, owner.see, owner.empty, owner.scratch
+        owner = type(arrays.OWNERS["torch"])
+        see, address, scratch = owner.see, owner.address, owner.scratch
 
         def register(tensor):
             if tensor.numel():
@@ -52,20 +52,15 @@ def emulated_torch():
                 device.memory.register(torch.empty(0, dtype=torch.uint8).set_(
                     tensor.untyped_storage(), 0, (size,)).numpy())
 
-        def registered(self, *args):
-            result, address = empty(self, *args)
-            register(result)
-            return result, address
-
         def kept(self, *args):
-            address, memory = scratch(self, *args)
+            where, memory = scratch(self, *args)
             register(memory)
-            return address, memory
+            return where, memory
 
-        patch.setattr(arrays, "is_cuda", lambda value: isinstance(value, torch.Tensor)
-                      or is_cuda(value))
+        patch.setattr(owner, "is_cuda", lambda self, value: True)
+        patch.setattr(owner, "address", lambda self, value: (register(value),
+                                                             address(self, value))[1])
         patch.setattr(owner, "see", lambda self, value: (register(value), see(self, value))[1])
-        patch.setattr(owner, "empty", registered)
         patch.setattr(owner, "scratch", kept)
         patch.setattr(owner, "device", lambda self, ordinal: torch.device("cpu"))
         patch.setattr(owner, "stream", lambda self, ordinal: 0)

@@ -1,6 +1,7 @@
 """CUDA kernels without a GPU: a kernel of every template is compiled and keeps to its budget."""
 
 import collections
+import re
 from importlib import metadata
 
 import pytest
@@ -85,6 +86,14 @@ def test_every_template_is_in_the_table():
 
     assert {template(kernel) for kernel in catalog.kernels()} == {
         template(budget[0]) for budget in BUDGETS}
+
+
+def test_parameters_are_those_of_the_source():
+    """In the machine's order and width: launches depend on it."""
+    kernel = pools.norm_backward("float32", "nchw", 0)
+    entry = compiler.to_ptx(kernel, "sm_80").partition(".visible .entry")[2].partition(")")[0]
+    width = {"ADDRESS": "u64", "I64": "u64", "I32": "u32", "F64": "f64"}
+    assert re.findall(r"\.param \.(\w+)", entry) == [width[each] for each in kernel.parameters]
 
 
 def test_arguments_are_packed_as_c_does():

@@ -47,6 +47,31 @@ def test_memory_is_not_copied(device):
         engine.conv2d(whole[:, ::2], torch.from_numpy(W).double())
 
 
+def test_a_call_like_an_earlier_one(device, monkeypatch):
+    """Is not checked again, and computes with the arrays that it is given."""
+    weight, more = torch.from_numpy(W), torch.from_numpy(W[::-1].copy())
+    functions = [lambda x, w: engine.conv2d(x, w, stride=2),
+                 lambda x, w: engine.conv2d_backward(engine.conv2d(x, w), x, w),
+                 lambda x, w: engine.conv_transpose2d(engine.conv2d(x, w), w),
+                 lambda x, w: engine.max_pool2d(x, 2, return_indices=True),
+                 lambda x, w: engine.lp_pool2d_backward(engine.lp_pool2d(x, 2), x, 2)]
+    for function in functions:
+        function(torch.from_numpy(X), weight)
+    expected = [function(X[::-1].copy(), W[::-1].copy()) for function in functions]
+    for name in ("images", "layout"):
+        monkeypatch.setattr(f"engine._check.{name}", None)
+    launches = sum(device.launches.values())
+    for function, truth in zip(functions, expected, strict=True):
+        results = function(torch.from_numpy(X[::-1].copy()), more)
+        results, truth = ((each if isinstance(each, tuple) else (each,))
+                          for each in (results, truth))
+        for one, other in zip(results, truth, strict=True):
+            np.testing.assert_allclose(one.numpy(), other, rtol=1e-5)
+    assert sum(device.launches.values()) > launches
+    with pytest.raises(TypeError, match="not callable"):  # of another kind: it is checked
+        engine.conv2d(torch.from_numpy(X), weight, stride=True)
+
+
 def test_gradients(device):
     x, weight = torch.from_numpy(X), torch.from_numpy(W)
     dy = torch.from_numpy(naive.conv(X, W).astype(np.float32))

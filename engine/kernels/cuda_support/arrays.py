@@ -8,6 +8,7 @@ they may be looked at, transposed and compared, but reading one would be reading
 from __future__ import annotations
 
 import sys
+from functools import cache, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -33,8 +34,9 @@ def is_cuda(value) -> bool:
     """Whether that is an array on a CUDA device."""
     if value is None or isinstance(value, (np.ndarray, np.generic, list, tuple, int, float)):
         return False
-    if _library(value) == "torch":
-        return bool(value.is_cuda)
+    owner = owner_of(type(value))
+    if owner is not None:
+        return owner.is_cuda(value)
     try:
         if hasattr(value, "__cuda_array_interface__"):
             return True
@@ -45,9 +47,19 @@ def is_cuda(value) -> bool:
 
 def see(value) -> Seen:
     """An array that `is_cuda`."""
-    owner = _OWNERS.get(_library(value), _Interface)(value)
+    owner = owner_of(type(value)) or _Interface(value)
     view, ordinal = owner.see(value)
     return Seen(view, ordinal, owner.stream(ordinal), owner)
+
+
+@cache
+def owner_of(kind: type):
+    """The library with arrays of that type, or None where it is not a known one."""
+    for each in kind.__mro__:
+        owner = OWNERS.get(each.__module__.partition(".")[0])
+        if owner is not None:
+            return owner
+    return None
 
 
 def at(address: int, shape, strides, dtype) -> np.ndarray:
@@ -64,19 +76,18 @@ def at(address: int, shape, strides, dtype) -> np.ndarray:
     return np.asarray(Holder()).view(dtype)
 
 
-def _library(value) -> str:
-    for each in type(value).__mro__:
-        name = each.__module__.partition(".")[0]
-        if name in _OWNERS:
-            return name
-    return ""
-
-
 class _Torch:
     """Tensors; gradients are not followed."""
 
-    def __init__(self, value):
-        self.torch = sys.modules["torch"]
+    def is_cuda(self, value):
+        return bool(getattr(value, "is_cuda", False))
+
+    def key(self, value):
+        """What two arrays share where all but their addresses is equal."""
+        return value.shape, value.stride(), value.dtype, value.device
+
+    def address(self, value):
+        return value.data_ptr()
 
     def see(self, value):
         dtype = named_dtype(str(value.dtype).removeprefix("torch."))
@@ -85,43 +96,56 @@ class _Torch:
         return view, value.device.index or 0
 
     def stream(self, ordinal):
-        return self.torch.cuda.current_stream(ordinal).cuda_stream
+        return sys.modules["torch"].cuda.current_stream(ordinal).cuda_stream
 
-    def empty(self, shape, strides, dtype, ordinal):
-        result = self.torch.empty_strided(
-            shape, [step // dtype.itemsize for step in strides],
-            dtype=getattr(self.torch, dtype.name), device=self.device(ordinal))
-        return result, result.data_ptr()
+    def maker(self, shape, strides, dtype, ordinal):
+        """What makes such an array again and again."""
+        torch = sys.modules["torch"]
+        steps = tuple(step // dtype.itemsize for step in strides)
+        return partial(torch.empty_strided, tuple(shape), steps,
+                       dtype=getattr(torch, dtype.name), device=self.device(ordinal))
 
     def device(self, ordinal):
-        return self.torch.device("cuda", ordinal)
+        return sys.modules["torch"].device("cuda", ordinal)
 
     def scratch(self, nbytes, ordinal):
-        memory = self.torch.empty(nbytes, dtype=self.torch.uint8, device=self.device(ordinal))
+        torch = sys.modules["torch"]
+        memory = torch.empty(nbytes, dtype=torch.uint8, device=self.device(ordinal))
         return memory.data_ptr(), memory
 
 
 class _Cupy:
-    def __init__(self, value):
-        self.cupy = sys.modules["cupy"]
+    def is_cuda(self, value):
+        return hasattr(value, "data")  # the library has other types as well
+
+    def key(self, value):
+        return value.shape, value.strides, value.dtype, value.device.id
+
+    def address(self, value):
+        return value.data.ptr
 
     def see(self, value):
         return at(value.data.ptr, value.shape, value.strides, value.dtype), value.device.id
 
     def stream(self, ordinal):
-        return self.cupy.cuda.get_current_stream(ordinal).ptr
+        return sys.modules["cupy"].cuda.get_current_stream(ordinal).ptr
 
-    def empty(self, shape, strides, dtype, ordinal):
-        count = 1 + sum((size - 1) * step // dtype.itemsize
-                        for size, step in zip(shape, strides, strict=True))
-        with self.cupy.cuda.Device(ordinal):
-            flat = self.cupy.empty(0 if 0 in shape else count, dtype)
-        result = self.cupy.ndarray(shape, dtype, flat.data, strides=strides)
-        return result, result.data.ptr
+    def maker(self, shape, strides, dtype, ordinal):
+        cupy = sys.modules["cupy"]
+        count = 0 if 0 in shape else 1 + sum((size - 1) * step // dtype.itemsize for size, step
+                                             in zip(shape, strides, strict=True))
+
+        def make():
+            with cupy.cuda.Device(ordinal):
+                flat = cupy.empty(count, dtype)
+            return cupy.ndarray(shape, dtype, flat.data, strides=strides)
+
+        return make
 
     def scratch(self, nbytes, ordinal):
-        with self.cupy.cuda.Device(ordinal):
-            memory = self.cupy.empty(nbytes, np.uint8)
+        cupy = sys.modules["cupy"]
+        with cupy.cuda.Device(ordinal):
+            memory = cupy.empty(nbytes, np.uint8)
         return memory.data.ptr, memory
 
 
@@ -153,15 +177,17 @@ class _Interface:
         about = self.interface or {}
         return about.get("stream") or _LEGACY_STREAM
 
-    def empty(self, shape, strides, dtype, ordinal):
-        result = DeviceArray(driver.device(ordinal), shape, strides, dtype)
-        return result, result.address
+    def maker(self, shape, strides, dtype, ordinal):
+        return partial(DeviceArray, driver.device(ordinal), shape, strides, dtype)
+
+    def address(self, value):
+        return value.address
 
     def scratch(self, nbytes, ordinal):
         return driver.device(ordinal).scratch(nbytes)
 
 
-_OWNERS = {"torch": _Torch, "cupy": _Cupy}
+OWNERS = {"torch": _Torch(), "cupy": _Cupy()}
 
 
 def _contiguous(shape, itemsize):

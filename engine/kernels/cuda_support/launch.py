@@ -1,7 +1,8 @@
-"""What a computation on a device needs: memory of the arrays' owner, a stream, and launches.
+"""What kernel modules launch is recorded, and then carried out for arrays wherever they are.
 
-Kernel modules get ndarrays whose memory is on the device; such an array is looked at (its shape,
-strides and address), never read.  The space that it belongs to is a setting of the context.
+A kernel module gets ndarrays that are looked at (shape, strides and address), never read.  A call
+like an earlier one needs neither checks nor the module: its launches are replayed with addresses
+of the new arrays, which takes some microseconds.
 """
 
 from __future__ import annotations
@@ -18,20 +19,67 @@ from .kernel import Kernel
 
 _space: ContextVar = ContextVar("engine_cuda_space")
 MOST_BLOCKS = 65535  # along the second and third axis of a grid
+_PLACE = 56  # bits within one array of a recording; no address of a device is as large
+_MIDDLE = 1 << _PLACE - 1  # where an array starts: strides may be negative
 
 
-class Space(NamedTuple):
-    """Where a call runs."""
+class Recorder:
+    """Stands in for a device while a kernel module says what it would launch.
 
-    device: object  # a driver.Device, or what stands in for it in tests
-    stream: int
-    scratch: Callable  # (bytes) -> (address, what keeps it alive)
+    Its arrays lie at addresses of their own, 2**56 apart, so that an argument of a kernel tells
+    which array it points into, and where; scratch memory is one more such array.
+    """
+
+    def __init__(self, device):
+        self.device = device
+        self.sizes: list[int] = []  # bytes of scratch
+        self.launches: list[tuple] = []
+        self.arrays = 0
+
+    def place(self) -> int:
+        """The address of one more array; the first is number 1."""
+        self.arrays += 1
+        return (self.arrays << _PLACE) + _MIDDLE
+
+    def scratch(self, nbytes: int):
+        self.sizes.append(nbytes)
+        return (_SCRATCH + len(self.sizes) << _PLACE) + _MIDDLE, None
+
+    def launch(self, kernel, grid, args) -> None:
+        moving = [(i, value >> _PLACE, (value & (1 << _PLACE) - 1) - _MIDDLE)
+                  for i, (value, kind) in enumerate(zip(args, kernel.parameters, strict=True))
+                  if kind == "ADDRESS" and value >> _PLACE]
+        self.launches.append((kernel, grid, list(args), moving))
+
+    def replay(self) -> Replay:
+        return Replay(tuple(self.launches), tuple(self.sizes))
+
+
+_SCRATCH = 64  # scratch memory is counted from here
+
+
+class Replay(NamedTuple):
+    """The launches of a computation, for arrays anywhere."""
+
+    launches: tuple
+    sizes: tuple[int, ...]
+
+    def __call__(self, device, stream: int, addresses: list[int], scratch: Callable) -> None:
+        """Launch them for arrays at these addresses, in the order of their recording."""
+        kept = [scratch(nbytes) for nbytes in self.sizes]
+        for kernel, grid, args, moving in self.launches:
+            args = args.copy()
+            for i, number, offset in moving:
+                base = (addresses[number - 1] if number < _SCRATCH
+                        else kept[number - _SCRATCH - 1][0])
+                args[i] = base + offset
+            device.launch(kernel, grid, args, stream)
 
 
 @contextmanager
-def using(space: Space):
-    """Run the kernels inside the ``with`` block there."""
-    token = _space.set(space)
+def recording(recorder: Recorder):
+    """Let the kernel modules inside the ``with`` block launch into it."""
+    token = _space.set(recorder)
     try:
         yield
     finally:
@@ -39,7 +87,7 @@ def using(space: Space):
 
 
 def device():
-    """The device of the space."""
+    """The device that is recorded for."""
     return _space.get().device
 
 
@@ -64,9 +112,7 @@ def _table(where, data: bytes, dtype: str) -> int:
 
 
 def launch(kernel: Kernel, grid: tuple[int, ...], *args) -> None:
-    """Start a kernel on the stream of the space; an empty grid is nothing to do."""
+    """Start a kernel; an empty grid is nothing to do."""
     grid = (*grid, 1, 1)[:3]
-    if 0 in grid:
-        return
-    space = _space.get()
-    space.device.launch(kernel, grid, args, space.stream)
+    if 0 not in grid:
+        _space.get().launch(kernel, grid, args)
