@@ -116,6 +116,7 @@ def show_config() -> None:
       c          avx512 (of baseline, avx2, avx512)
       numba      0.68.1
       numpy      2.4.6
+      cuda       there is no CUDA device to be used (looked for ...)
     threads      2 (this process may use 2 CPUs)
     """
     lines = [f"engine {version('convengine')}, Python {platform.python_version()}, "
@@ -124,6 +125,7 @@ def show_config() -> None:
              f"  c          {_c_library()}",
              f"  numba      {version('numba')}",
              f"  numpy      {np.__version__}",
+             f"  cuda       {_cuda_device()}",
              f"threads      {_config.num_threads()} (this process may use "
              f"{_config.available_cpus()} CPUs)"]
     lines += [f"{name}={value}" for name, value in sorted(os.environ.items())
@@ -147,3 +149,9 @@ def _c_library() -> str:
     if _library.lib is None:
         return "not built"
     return f"{_library.get_isa()} (of {', '.join(_library.isa_levels())})"
+
+
+def _cuda_device() -> str:
+    from engine.kernels.cuda_support import driver
+
+    return driver.missing() or f"{driver.device(0).target}, numba-cuda {version('numba-cuda')}"

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from engine import _activation, _check, _check_conv, _device, _pad, _plan, _recall
+from engine import _device_convolution as _cuda
 from engine._axes import to_kernel
 from engine._check_conv import Options
 from engine._memory import empty_output, output_maker
@@ -27,7 +28,7 @@ def forward(op, x, weight, bias, activation, options, out):
     call = recalled = _recall.calls.get(key)
     if call is None:
         if _device.wanted(options[7], x, weight, bias):
-            return _device.forward(op, x, weight, bias, activation, options, out)
+            return _cuda.forward(op, x, weight, bias, activation, options, out)
         call, x, weight, bias = _check_conv.forward(op, x, weight, bias, activation,
                                                     Options(*options))
         _recall.keep(key, call, (activation, *options))
@@ -77,7 +78,7 @@ def backward(op, dy, x, weight, options, wrt):
     call = _recall.calls.get(key)
     if call is None:
         if _device.wanted(options[7], dy, x, weight):
-            return _device.backward(op, dy, x, weight, options, wrt, ConvGradients)
+            return _cuda.backward(op, dy, x, weight, options, wrt, ConvGradients)
         call, dy, x, weight = _check_conv.backward(op, dy, x, weight, Options(*options))
         _recall.keep(key, call, options)
     dy = call.to_kernel(dy)
@@ -92,7 +93,7 @@ def backward_data(op, dy, weight, x_shape, options):
     call = _recall.calls.get(key)
     if call is None:
         if _device.wanted(options[7], dy, weight):
-            return _device.backward_data(op, dy, weight, x_shape, options)
+            return _cuda.backward_data(op, dy, weight, x_shape, options)
         call, dy, weight = _check_conv.backward_data(op, dy, weight, x_shape, Options(*options))
         _recall.keep(key, call, (x_shape, *options))
     return _backward_data(call, call.to_kernel(dy), weight)
@@ -104,7 +105,7 @@ def backward_weight(op, dy, x, weight_shape, options):
     call = _recall.calls.get(key)
     if call is None:
         if _device.wanted(options[7], dy, x):
-            return _device.backward_weight(op, dy, x, weight_shape, options)
+            return _cuda.backward_weight(op, dy, x, weight_shape, options)
         call, dy, x = _check_conv.backward_weight(op, dy, x, weight_shape, Options(*options))
         _recall.keep(key, call, (weight_shape, *options))
     return _backward_weight(call, call.to_kernel(dy), x)
@@ -144,7 +145,8 @@ def transposed(op, x, weight, bias, output_padding, activation, options, out):
     call = _recall.calls.get(key)
     if call is None:
         if _device.wanted(options[7], x, weight, bias):
-            return _device.transposed(op, x, weight, bias, output_padding, activation, options, out)
+            return _cuda.transposed(op, x, weight, bias, output_padding, activation, options,
+                                    out)
         call, x, weight, bias = _check_conv.transposed_forward(op, x, weight, bias, activation,
                                                                output_padding, Options(*options))
         _recall.keep(key, call, (activation, output_padding, *options))
@@ -166,8 +168,8 @@ def transposed_backward(op, dy, x, weight, output_padding, options, wrt):
     call = _recall.calls.get(key)
     if call is None:
         if _device.wanted(options[7], dy, x, weight):
-            return _device.transposed_backward(op, dy, x, weight, output_padding, options, wrt,
-                                               ConvGradients)
+            return _cuda.transposed_backward(op, dy, x, weight, output_padding, options, wrt,
+                                             ConvGradients)
         call, dy, x, weight = _check_conv.transposed_backward(op, dy, x, weight, output_padding,
                                                               Options(*options))
         _recall.keep(key, call, (output_padding, *options))
@@ -183,8 +185,7 @@ def transposed_backward_data(op, dy, weight, x_shape, output_padding, options):
     call = _recall.calls.get(key)
     if call is None:
         if _device.wanted(options[7], dy, weight):
-            return _device.transposed_backward_data(op, dy, weight, x_shape, output_padding,
-                                                    options)
+            return _cuda.transposed_backward_data(op, dy, weight, x_shape, output_padding, options)
         call, dy, weight = _check_conv.transposed_backward_data(op, dy, weight, x_shape,
                                                                 output_padding, Options(*options))
         _recall.keep(key, call, (x_shape, output_padding, *options))
@@ -197,8 +198,8 @@ def transposed_backward_weight(op, dy, x, weight_shape, output_padding, options)
     call = _recall.calls.get(key)
     if call is None:
         if _device.wanted(options[7], dy, x):
-            return _device.transposed_backward_weight(op, dy, x, weight_shape, output_padding,
-                                                      options)
+            return _cuda.transposed_backward_weight(op, dy, x, weight_shape, output_padding,
+                                                    options)
         call, dy, x = _check_conv.transposed_backward_weight(op, dy, x, weight_shape,
                                                              output_padding, Options(*options))
         _recall.keep(key, call, (weight_shape, output_padding, *options))

@@ -15,11 +15,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine import _check, _check_conv, _check_pool, _config, _plan, _recall
+from engine import _check, _config, _plan, _recall
 from engine._axes import to_kernel
-from engine._check_conv import Options
-from engine._check_pool import EXTREMES
-from engine._problem import Axis, changed, conv_problem
 
 
 def wanted(backend, *arrays) -> bool:
@@ -36,7 +33,7 @@ def _arrays():
     return arrays
 
 
-class _Work:
+class Work:
     """The arrays of one call, by name, as ndarrays for the checks."""
 
     def __init__(self, op: str, layout, backend, **arrays):
@@ -214,7 +211,7 @@ class Step(NamedTuple):
 _steps = _recall.steps  # by key, and by the name of what they make
 
 
-def _key(op, arrays, options):
+def key_of(op, arrays, options):
     """What identifies a call on arrays of one library, or None where it has to be checked."""
     mode = _config.mode.get()
     if mode.record is not None or _config.verbose:
@@ -243,7 +240,7 @@ def _keep(key, name, step):
     _steps.setdefault(key, {})[name] = step
 
 
-def _known(key, *names):
+def known(key, *names):
     """The steps that make these, if all are known."""
     steps = _steps.get(key)
     if steps is None or not all(name in steps for name in names):
@@ -251,7 +248,7 @@ def _known(key, *names):
     return [steps[name] for name in names]
 
 
-def _part(key, name):
+def part(key, name):
     """The key of one thing that a call makes."""
     return None if key is None else (key, name)
 
@@ -264,278 +261,3 @@ def _flat(compact):
     """The bytes of an array whose elements lie without gaps, in the order of memory."""
     order = np.argsort([-step for step in compact.strides], kind="stable")
     return np.ascontiguousarray(compact.transpose(order)).reshape(-1).view(np.uint8)
-
-
-# ---- convolution -------------------------------------------------------------------------------
-
-def _planned(work, call, options, *directions):
-    """The plans of a call on the device."""
-    if call.pads:
-        raise ValueError(f'{call.op}: `padding_mode` is "{call.padding_mode}", expected "constant" '
-                         "(on CUDA)")
-    call.backend = "cuda"
-    if call.family == "conv2d":
-        precision = _check.precision(call.op, options.precision)
-        call.problem = changed(call.problem, precision=precision)
-    return [_plan.of(call, direction) for direction in directions]
-
-
-def forward(op, x, weight, bias, activation, options, out):
-    """y."""
-    key = _key(op, (x, weight, bias), (activation, *options)) if out is None else None
-    if known := _known(key, "y"):
-        return known[0].again({"x": x, "weight": weight, "bias": bias})[0]
-    options = Options(*options)
-    work = _Work(op, options.layout, options.backend, x=x, weight=weight, bias=bias, out=out)
-    call, x, weight, bias = _check_conv.forward(op, work["x"], work["weight"], work["bias"],
-                                                activation, options)
-    if call.family == "conv2d":  # whose kernels do all activations
-        call.problem = changed(call.problem, activation=activation)
-    (plan,) = _planned(work, call, options, "forward")
-    p = call.problem
-    work.same_dtype(p.dtype, "x", "weight", "bias")
-    if out is not None:
-        _check.output(op, work["out"], call.y_shape, p.dtype, x=x, weight=weight, bias=bias)
-    if work.recording:
-        return None
-    inputs = {"x": call.to_kernel(x), "weight": call.filters(weight),
-              "bias": _vector(bias, p.dtype)}
-    return work.run(_part(key, "y"), plan, inputs,
-                    Result(p.y_shape, p.dtype, p.order, call.to_user), out=out)[0]
-
-
-def _vector(bias, dtype):
-    """bias with an axis, of any stride."""
-    return None if bias is None else np.atleast_1d(_check.cast(bias, dtype))
-
-
-def backward(op, dy, x, weight, options, wrt, result):
-    """The gradients named in `wrt`, in a tuple of the type `result`."""
-    key = _key(op, (dy, x, weight), options)
-    if wrt and (known := _known(key, *wrt)):
-        return _again(known, {"dy": dy, "x": x, "weight": weight}, wrt, result)
-    options = Options(*options)
-    work = _Work(op, options.layout, options.backend, dy=dy, x=x, weight=weight)
-    call, dy, x, weight = _check_conv.backward(op, work["dy"], work["x"], work["weight"], options)
-    return result(_data(work, key, call, options, dy, weight) if "x" in wrt else None,
-                  _weight(work, key, call, options, dy, x) if "weight" in wrt else None,
-                  _bias(work, key, call, options, dy) if "bias" in wrt else None)
-
-
-def _again(known, arrays, wrt, result):
-    """The gradients of a call like an earlier one."""
-    made = {name: step.again(arrays)[0] for name, step in zip(wrt, known, strict=True)}
-    return result(made.get("x"), made.get("weight"), made.get("bias"))
-
-
-def backward_data(op, dy, weight, x_shape, options):
-    """dx."""
-    key = _key(op, (dy, weight), (x_shape, *options))
-    if known := _known(key, "x"):
-        return known[0].again({"dy": dy, "weight": weight})[0]
-    options = Options(*options)
-    work = _Work(op, options.layout, options.backend, dy=dy, weight=weight)
-    call, dy, weight = _check_conv.backward_data(op, work["dy"], work["weight"], x_shape, options)
-    return _data(work, key, call, options, dy, weight)
-
-
-def backward_weight(op, dy, x, weight_shape, options):
-    """dweight."""
-    key = _key(op, (dy, x), (weight_shape, *options))
-    if known := _known(key, "weight"):
-        return known[0].again({"dy": dy, "x": x})[0]
-    options = Options(*options)
-    work = _Work(op, options.layout, options.backend, dy=dy, x=x)
-    call, dy, x = _check_conv.backward_weight(op, work["dy"], work["x"], weight_shape, options)
-    return _weight(work, key, call, options, dy, x)
-
-
-def _data(work, key, call, options, dy, weight):
-    (plan,) = _planned(work, call, options, "backward_data")
-    p = call.problem
-    work.same_dtype(p.dtype, "dy", "x", "weight")
-    if work.recording:
-        return None
-    inputs = {"dy": call.to_kernel(dy), "weight": call.filters(weight)}
-    return work.run(_part(key, "x"), plan, inputs,
-                    Result(p.x_shape, p.dtype, p.order, call.to_user))[0]
-
-
-def _weight(work, key, call, options, dy, x):
-    (plan,) = _planned(work, call, options, "backward_weight")
-    p = call.problem
-    work.same_dtype(p.dtype, "dy", "x", "weight")
-    if work.recording:
-        return None
-    inputs = {"dy": call.to_kernel(dy), "x": call.to_kernel(x)}
-    return work.run(_part(key, "weight"), plan, inputs,
-                    Result(p.weight_shape, p.dtype, "nchw", call.weight))[0]
-
-
-def _bias(work, key, call, options, dy, problem=None):
-    p = problem or call.problem
-    if problem is None:
-        (plan,) = _planned(work, call, options, "backward_bias")
-    else:
-        plan = _plan.choose(call.family, p, "backward_bias", None, "cuda")
-    work.same_dtype(p.dtype, "dy", "x", "weight")
-    if work.recording:
-        return None
-    return work.run(_part(key, "bias"), plan, {"dy": call.to_kernel(dy)},
-                    Result((p.oc,), p.dtype, "nchw", lambda array: array))[0]
-
-
-# ---- transposed: the problem is that of the convolution whose backward-data it is ---------------
-
-def transposed(op, x, weight, bias, output_padding, activation, options, out):
-    """y, which that convolution calls x."""
-    key = None
-    if out is None:
-        key = _key(op, (x, weight, bias), (activation, output_padding, *options))
-    if known := _known(key, "y"):
-        return known[0].again({"x": x, "weight": weight, "bias": bias})[0]
-    options = Options(*options)
-    work = _Work(op, options.layout, options.backend, x=x, weight=weight, bias=bias, out=out)
-    call, x, weight, bias = _check_conv.transposed_forward(
-        op, work["x"], work["weight"], work["bias"], activation, output_padding, options)
-    (plan,) = _planned(work, call, options, "backward_data")
-    p = call.problem
-    work.same_dtype(p.dtype, "x", "weight", "bias")
-    if out is not None:
-        _check.output(op, work["out"], call.x_shape, p.dtype, x=x, weight=weight, bias=bias)
-    if work.recording:
-        return None
-    inputs = {"x": call.to_kernel(x), "weight": call.filters(weight),
-              "bias": _vector(bias, p.dtype)}
-    return work.run(_part(key, "y"), plan.finished(activation), inputs,
-                    Result(p.x_shape, p.dtype, p.order, call.to_user), out=out)[0]
-
-
-def transposed_backward(op, dy, x, weight, output_padding, options, wrt, result):
-    """The gradients named in `wrt`, in a tuple of the type `result`."""
-    key = _key(op, (dy, x, weight), (output_padding, *options))
-    if wrt and (known := _known(key, *wrt)):
-        return _again(known, {"dy": dy, "x": x, "weight": weight}, wrt, result)
-    options = Options(*options)
-    work = _Work(op, options.layout, options.backend, dy=dy, x=x, weight=weight)
-    call, dy, x, weight = _check_conv.transposed_backward(
-        op, work["dy"], work["x"], work["weight"], output_padding, options)
-    return result(_transposed_data(work, key, call, options, dy, weight) if "x" in wrt else None,
-                  _transposed_weight(work, key, call, options, dy, x) if "weight" in wrt else None,
-                  _transposed_bias(work, key, call, options, dy) if "bias" in wrt else None)
-
-
-def transposed_backward_data(op, dy, weight, x_shape, output_padding, options):
-    """dx."""
-    options = Options(*options)
-    work = _Work(op, options.layout, options.backend, dy=dy, weight=weight)
-    call, dy, weight = _check_conv.transposed_backward_data(
-        op, work["dy"], work["weight"], x_shape, output_padding, options)
-    return _transposed_data(work, None, call, options, dy, weight)
-
-
-def transposed_backward_weight(op, dy, x, weight_shape, output_padding, options):
-    """dweight."""
-    options = Options(*options)
-    work = _Work(op, options.layout, options.backend, dy=dy, x=x)
-    call, dy, x = _check_conv.transposed_backward_weight(
-        op, work["dy"], work["x"], weight_shape, output_padding, options)
-    return _transposed_weight(work, None, call, options, dy, x)
-
-
-def _transposed_data(work, key, call, options, dy, weight):
-    (plan,) = _planned(work, call, options, "forward")
-    p = call.problem
-    work.same_dtype(p.dtype, "dy", "x", "weight")
-    if work.recording:
-        return None
-    inputs = {"dy": call.to_kernel(dy), "weight": call.filters(weight), "bias": None}
-    return work.run(_part(key, "x"), plan, inputs,
-                    Result(p.y_shape, p.dtype, p.order, call.to_user))[0]
-
-
-def _transposed_weight(work, key, call, options, dy, x):
-    (plan,) = _planned(work, call, options, "backward_weight")
-    p = call.problem
-    work.same_dtype(p.dtype, "dy", "x", "weight")
-    if work.recording:
-        return None
-    inputs = {"x": call.to_kernel(x), "dy": call.to_kernel(dy)}
-    return work.run(_part(key, "weight"), plan, inputs,
-                    Result(p.weight_shape, p.dtype, "nchw", call.weight))[0]
-
-
-def _transposed_bias(work, key, call, options, dy):
-    n, c, *size = to_kernel(dy, call.layout).shape
-    p = conv_problem(n, 1, c, c, [Axis(each, each) for each in size], dtype=call.problem.dtype,
-                     order=call.problem.order)
-    return _bias(work, key, call, options, dy, p)
-
-
-# ---- pooling -----------------------------------------------------------------------------------
-
-INDEX = np.dtype(np.int64)
-
-
-def pool(op, kind, x, windows, layout, backend, out, return_indices):
-    """y, or (y, indices)."""
-    key = None
-    if out is None:
-        key = _key(op, (x,), (return_indices, *windows, layout, backend))
-    if known := _known(key, "y"):
-        found = known[0].again({"x": x})
-        return tuple(found) if len(found) > 1 else found[0]
-    work = _Work(op, layout, backend, x=x, out=out)
-    call, x = _check_pool.forward(op, kind, work["x"], layout, backend, windows)
-    call.backend = "cuda"
-    plan, p = _plan.of(call, "forward"), call.problem
-    work.same_dtype(p.dtype, "x")
-    if out is not None:
-        _check.output(op, work["out"], call.y_shape, p.dtype, x=x)
-    return_indices = _check.flag(op, "return_indices", return_indices)
-    if work.recording:
-        return (None, None) if return_indices else None
-    y = Result(p.y_shape, p.dtype, p.order, call.to_user)
-    places = Result(p.y_shape, INDEX, p.order, call.to_user) if return_indices else None
-    found = work.run(_part(key, "y"), plan, {"x": call.to_kernel(x)}, y, places, out=out)
-    return tuple(found) if return_indices else found[0]
-
-
-def pool_backward(op, kind, dy, x, windows, layout, backend, indices):
-    """The gradient with respect to x."""
-    is_shape = _check.is_shape(x)
-    key = _key(op, (dy, None if is_shape else x, indices),
-               (x if is_shape else None, *windows, layout, backend))
-    if known := _known(key, "x"):
-        return known[0].again({"dy": dy, "x": x, "indices": indices})[0]
-    work = _Work(op, layout, backend, dy=dy, x=None if is_shape else x, indices=indices)
-    call, dy, image, places = _check_pool.backward(
-        op, kind, work["dy"], x if is_shape else work["x"], work["indices"], layout, backend,
-        windows)
-    call.backend = "cuda"
-    plan, p = _plan.of(call, "backward"), call.problem
-    work.same_dtype(p.dtype, "dy", "x")
-    work.same_dtype(INDEX, "indices")
-    if places is not None:
-        image = None
-        places = (_check_pool.places(call, places) if work.on_host
-                  else to_kernel(places, call.layout))
-    if kind == "avg":
-        image = None
-    if work.recording:
-        return None
-    if image is not None and kind in EXTREMES and image.dtype != p.dtype:
-        places, image = _places(work, call, image), None
-    inputs = {"dy": call.to_kernel(dy), "x": None if image is None else call.to_kernel(image),
-              "indices": places}
-    return work.run(_part(key, "x"), plan, inputs,
-                    Result(p.x_shape, p.dtype, p.order, call.to_user))[0]
-
-
-def _places(work, call, image):
-    """Where the extremes of an image of the host are, before a cast makes some of them equal."""
-    p = changed(call.problem, dtype=_check.common_dtype(image))
-    plan = _plan.choose(call.family, p, "forward", None, "numpy")
-    places = np.empty(p.y_shape, INDEX)
-    plan(_check.cast(to_kernel(image, call.layout), p.dtype), np.empty(p.y_shape, p.dtype), places)
-    return places

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine import _check, _check_pool, _device, _plan, _recall
+from engine import _check, _check_pool, _device, _device_pooling, _plan, _recall
 from engine._axes import to_kernel
 from engine._check_pool import EXTREMES
 from engine._memory import empty_output
@@ -20,7 +20,7 @@ def forward(op, kind, x, windows, layout, backend, out=None, return_indices=Fals
     call = _recall.calls.get(key)
     if call is None:
         if _device.wanted(backend, x):
-            return _device.pool(op, kind, x, windows, layout, backend, out, return_indices)
+            return _device_pooling.pool(op, kind, x, windows, layout, backend, out, return_indices)
         call, x = _check_pool.forward(op, kind, x, layout, backend, windows)
         _recall.keep(key, call, options)
     p = call.problem
@@ -42,7 +42,7 @@ def backward(op, kind, dy, x, windows, layout, backend, indices=None):
     call = _recall.calls.get(key)
     if call is None:
         if _device.wanted(backend, dy, None if is_shape else x, indices):
-            return _device.pool_backward(op, kind, dy, x, windows, layout, backend, indices)
+            return _device_pooling.pool_backward(op, kind, dy, x, windows, layout, backend, indices)
         call, dy, x, indices = _check_pool.backward(op, kind, dy, x, indices, layout, backend,
                                                     windows)
         _recall.keep(key, call, options)

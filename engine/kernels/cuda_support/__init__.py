@@ -3,9 +3,9 @@
 Kernels are plain Python functions over *intrinsics* (``intrinsics.py``).  Each intrinsic has two
 meanings: on NumPy arrays with an element for every thread, which is how ``emulate.py`` runs a
 kernel without a GPU; and as LLVM instructions (``lowering.py``), which is how ``compiler.py`` makes
-machine code of the very same source.  Only ``lowering.py`` and ``compiler.py`` know the compiler
-(numba-cuda), only ``driver.py`` knows the CUDA driver.
+machine code of the very same source.  Only ``compiler.py`` and the ``lowering`` files know the
+compiler (numba-cuda), only ``driver.py`` knows the CUDA driver.
 
-    kernels      direct.py, gemm.py, gemm_weight.py, sums.py, pooling.py
-    host side    geometry.py (tables), launch.py (what a call needs), arrays.py (CuPy, torch ...)
+    kernels      direct.py, gemm.py, gemm_weight.py, sums.py, pooling.py; all in catalog.py
+    host side    geometry.py (tables), launch.py (recorded and replayed), arrays.py (CuPy, torch ...)
 """

@@ -18,6 +18,7 @@ import numpy as np
 from engine._problem import named_dtype
 
 from . import emulate
+from .fragments import HALVES, bits_of, cut, split, unpacked, warp_product
 
 
 class Intrinsic:
@@ -343,13 +344,13 @@ def outer8(depth, pitch_a, half_a, pitch_b, half_b):
 @_plain
 def round_tf32(a):
     """To the 10 bits of mantissa that tensor cores multiply; ties away from zero."""
-    return _cut(_bits(a), nearest=True)
+    return cut(bits_of(a), nearest=True)
 
 
 @_family
 def pack(kind):
     """Two numbers rounded to 16-bit floats, the first in the low half of a word."""
-    dtype = named_dtype({"bf16": "bfloat16", "fp16": "float16"}[kind])
+    dtype = named_dtype(HALVES[kind])
 
     def meaning(low, high):
         low, high = (np.asarray(each, np.float32).astype(dtype).view(np.uint16).astype(np.uint32)
@@ -368,58 +369,10 @@ def mma(kind):
     """
     def meaning(tile, a, b):
         if kind != "fp32x3":
-            return _warp_product(tile, _unpacked(kind, a), _unpacked(kind, b))
-        (a, a_rest), (b, b_rest) = _split(a), _split(b)
-        tile = _warp_product(tile, _cut(a_rest)[None], b[None])
-        tile = _warp_product(tile, a[None], _cut(b_rest)[None])
-        return _warp_product(tile, a[None], b[None])
+            return warp_product(tile, unpacked(kind, a), unpacked(kind, b))
+        (a, a_rest), (b, b_rest) = split(a), split(b)
+        tile = warp_product(tile, cut(a_rest)[None], b[None])
+        tile = warp_product(tile, a[None], cut(b_rest)[None])
+        return warp_product(tile, a[None], b[None])
 
     return meaning
-
-
-def _bits(a):
-    return np.ascontiguousarray(a, np.float32).view(np.uint32)
-
-
-def _cut(bits, nearest=False):
-    """Float32 of which only 10 bits of mantissa are left."""
-    if bits.dtype != np.uint32:
-        bits = _bits(bits)
-    if not nearest:
-        return (bits & np.uint32(0xFFFFE000)).view(np.float32)
-    rounded = ((bits + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
-    values = bits.view(np.float32)
-    return np.where(np.isnan(values), values, rounded)
-
-
-def _split(a):
-    """The part that tensor cores multiply, and the rest, rounded for them to cut it off."""
-    big = ((_bits(a) + np.uint32(0x1000)) & np.uint32(0xFFFFE000)).view(np.float32)
-    rest = (a - big).astype(np.float32)
-    return big, (_bits(rest) + np.uint32(0x1000)).view(np.float32)
-
-
-def _unpacked(kind, words):
-    """(numbers in a word, lanes, blocks, threads) in float32."""
-    if kind == "tf32":
-        return _cut(words)[None]
-    dtype = named_dtype({"bf16": "bfloat16", "fp16": "float16"}[kind])
-    words = np.ascontiguousarray(words, np.uint32)
-    halves = words & np.uint32(0xFFFF), words >> np.uint32(16)
-    return np.stack([h.astype(np.uint16).view(dtype).astype(np.float32) for h in halves])
-
-
-def _warp_product(tile, a, b):
-    """Fragments put together to matrices, multiplied, and taken apart again."""
-    blocks, threads = max(tile.shape[1], a.shape[2]), a.shape[3]
-    warps = threads // 32
-    # thread 4 * g + t of a warp: rows g, g + 8 and words t, t + 4 of a; column g of b
-    a = a.reshape(-1, 4, 2, 2, a.shape[2], warps, 8, 4)  # half, tile, word + 4, row + 8, ..., g, t
-    left = a.transpose(4, 5, 1, 3, 6, 2, 7, 0).reshape(-1, warps, 64, 8 * a.shape[0])
-    b = b.reshape(-1, 4, 2, b.shape[2], warps, 8, 4)
-    right = b.transpose(3, 4, 2, 6, 0, 1, 5).reshape(-1, warps, 8 * b.shape[0], 32)
-    product = np.matmul(left.astype(np.float64), right.astype(np.float64))
-    product = np.broadcast_to(product, (blocks, warps, 64, 32))
-    # rows: tile, + 8, g; columns: tile, t, + 1; lane = (tile, + 8) * 8 + (tile, + 1)
-    product = product.reshape(blocks, warps, 4, 2, 8, 4, 4, 2).transpose(2, 3, 5, 7, 0, 1, 4, 6)
-    return (tile + product.reshape(64, blocks, threads)).astype(np.float32)
