@@ -66,7 +66,7 @@ def train(model, data, data_dir, batch_size, seed, threads, out, **options):
     Ctrl-C ends the training after the current batch; the model is saved all the same.
     """
     from engine import nn
-    from engine.nn import report
+    from engine.nn import plots, report
     from engine.nn._extras import need
 
     for module, purpose in (("safetensors", "saving a model"), ("matplotlib", "drawing curves")):
@@ -97,7 +97,7 @@ def train(model, data, data_dir, batch_size, seed, threads, out, **options):
         sys.exit(130)
     seconds = time.perf_counter() - start
 
-    report.save_curves(history, out / CURVES_FILE, f"{model} on {data}")
+    plots.history(history, out / CURVES_FILE, f"{model} on {data}")
     said = network.predict(images.x_test).argmax(axis=1)
     matrix = nn.confusion_matrix(images.y_test, said, len(images.classes))
     click.echo(report.confusion_table(matrix, images.classes))

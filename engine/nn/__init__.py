@@ -11,7 +11,7 @@ Every layer keeps its forward pass directly above its backward pass, and both ca
 public functions of `engine` and NumPy.
 """
 
-from engine.nn import models
+from engine.nn import models, plots
 from engine.nn.activations import GELU, LeakyReLU, ReLU, ReLU6, Sigmoid, Softmax, Tanh
 from engine.nn.augment import (
     Compose,
@@ -36,6 +36,7 @@ from engine.nn.conv_transpose import ConvTranspose1D, ConvTranspose2D
 from engine.nn.data import ImageFolder
 from engine.nn.dense import Dense, Flatten
 from engine.nn.dropout import Dropout
+from engine.nn.inspection import feature_maps, grad_cam
 from engine.nn.layer import Context, Layer
 from engine.nn.losses import BinaryCrossEntropy, CategoricalCrossEntropy
 from engine.nn.norm import BatchNorm, LocalResponseNorm
@@ -76,5 +77,5 @@ __all__ = [
     "MinPool2D", "Normalize", "Polynomial", "RMSprop", "RandomCrop", "RandomFlip", "RandomRotate",
     "RandomShift", "ReLU", "ReLU6", "ReduceOnPlateau", "Residual", "SeparableConv2D", "Sequential",
     "Sigmoid", "Softmax", "StepDecay", "Tanh", "TensorBoard", "TerminateOnNaN", "Warmup",
-    "confusion_matrix", "load", "models",
+    "confusion_matrix", "feature_maps", "grad_cam", "load", "models", "plots",
 ]

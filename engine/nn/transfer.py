@@ -15,17 +15,17 @@ from engine.nn.layer import Layer
 
 def freeze(model, until: str | None) -> None:
     """See `Model.freeze`."""
-    places = dict(_places(model))
-    if until is not None and until not in places:
+    known = dict(places(model))
+    if until is not None and until not in known:
         raise ValueError(f"freeze: `until` is {until!r}, expected None or one of "
-                         f"{', '.join(map(repr, places))}")
+                         f"{', '.join(map(repr, known))}")
     for row in model.walk():
         if _is_row(row):
             row.frozen = 0
-    for row, index in reversed(places.get(until, [])):
+    for row, index in reversed(known.get(until, [])):
         # the layer itself is frozen, a row that holds it only if it is the last in there
         layer = row.layers[index]
-        whole = layer is _last(places[until]) or layer.frozen == len(layer.layers)
+        whole = layer is _last(known[until]) or layer.frozen == len(layer.layers)
         row.frozen = index + whole
     for row in model.walk():
         if _is_row(row):
@@ -64,7 +64,7 @@ def replace_head(model, classes: int) -> Layer:
     return head
 
 
-def _places(row, prefix: str = "", outer: tuple = ()):
+def places(row, prefix: str = "", outer: tuple = ()):
     """The full name of each layer in rows, and the row and index on each level down to it."""
     for index, layer in enumerate(row.layers):
         place = [*outer, (row, index)]
@@ -72,7 +72,7 @@ def _places(row, prefix: str = "", outer: tuple = ()):
         if layer.name:
             yield name.rstrip("."), place
         if _is_row(layer):
-            yield from _places(layer, name, place)
+            yield from places(layer, name, place)
 
 
 def _last(place) -> Layer:
