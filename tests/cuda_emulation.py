@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from engine import _plan
+from engine.kernels import conv2d_cuda
 from engine.kernels.cuda_support import arrays, driver, emulate
 
 
@@ -27,6 +28,7 @@ def emulated():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(driver, "missing", lambda: None)
         patch.setattr(driver, "device", lambda ordinal: device)
+        patch.setattr(conv2d_cuda, "_LEAST_BLOCKS", 1)  # large tiles even for small problems
         _plan.clear()
         yield device
     _plan.clear()

@@ -43,6 +43,26 @@ def test_convolution(device, algorithm, direction, case):
     test_conv2d.check(case, Variant("cuda", algorithm, None), direction)
 
 
+@pytest.mark.parametrize("text", [
+    "g6ic6oc6ih9iw11oh9ow11kh3ph1", "g3ic3oc6ih12oh6kh3sh2ph1", "g5ic5oc5ih10oh8kh5dh0ph1",
+    "g4ic4oc4ih12oh6kh3dh2ph0"])
+@pytest.mark.parametrize("view", ["nchw", "nhwc"])
+def test_depthwise(device, text, view):
+    """Four neighbours a thread, in both directions; the bits are those of a sum per result."""
+    problem = Conv2dProblem.parse(f"mb2{text}", order=view, bias=True, activation="relu")
+    case = ConvCase(problem, 1, (view, "nchw", view, "none"), False)
+    device.launches.clear()
+    for direction in ("forward", "backward_data"):
+        test_conv2d.check(case, Variant("cuda", "direct", None), direction)
+    assert any(name.startswith("depthwise_") for name in device.launches)
+    x, weight = case.array("x", case.shape("x")), case.array("weight", case.shape("weight"))
+    four = engine.conv2d(x, weight, **case.geometry, backend="cuda", algorithm="direct")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(conv2d_cuda, "_is_depthwise", lambda p, channels: False)
+        assert_equal(engine.conv2d(x, weight, **case.geometry, backend="cuda",
+                                   algorithm="direct"), four)
+
+
 @pytest.mark.parametrize("direction", ["forward", "backward"])
 @settings(max_examples=40)
 @given(case=pool2d_cases())
@@ -278,16 +298,19 @@ def test_shared_memory_starts_as_nothing(device):
     assert np.isnan(array).all()
 
 
-def test_sums_do_not_depend_on_tiles_or_batch(device):
+@pytest.mark.parametrize("precision", ["fp32", "fp32x3", "bf16"])
+def test_sums_do_not_depend_on_tiles_or_batch(device, precision, monkeypatch):
     """Small and large tiles add up in one order, so an image has the same bits in any batch."""
     x = RNG.standard_normal((40, 6, 12, 12)).astype(np.float32)
     weight = RNG.standard_normal((72, 6, 3, 3)).astype(np.float32)
+    options = {"backend": "cuda", "precision": precision, "algorithm": "im2col"}
     device.launches.clear()
-    many = engine.conv2d(x, weight, backend="cuda")
-    few = engine.conv2d(x[:1, :, :4, :4], weight[:9], backend="cuda", algorithm="im2col")
-    assert {name for name in device.launches if "gemm" in name} == {
-        "gather_gemm_float32_fp32_128x128_nchw_None", "gather_gemm_float32_fp32_64x64_nchw_None"}
-    assert_equal(few, many[:1, :9, :2, :2])
+    many = engine.conv2d(x, weight, **options)
+    monkeypatch.setattr(conv2d_cuda, "_LEAST_BLOCKS", 132)
+    few = engine.conv2d(x[:1], weight, **options)
+    names = [f"gather_gemm_float32_{precision}_{tile}_nchw_None" for tile in ("128x128", "64x64")]
+    assert [device.launches[name] for name in names] == [1, 1]
+    assert_equal(few, many[:1])
     assert gemm.TILES[0] == gemm_weight.TILES[0] == (128, 128)
 
 

@@ -7,7 +7,16 @@ from importlib import metadata
 import pytest
 import variants
 
-from engine.kernels.cuda_support import catalog, compiler, direct, driver, gemm, gemm_weight, sums
+from engine.kernels.cuda_support import (
+    catalog,
+    compiler,
+    depthwise,
+    direct,
+    driver,
+    gemm,
+    gemm_weight,
+    sums,
+)
 from engine.kernels.cuda_support import pooling as pools
 
 PACKAGES = ("numba-cuda", "nvidia-nvvm", "nvidia-cuda-nvcc", "nvidia-cuda-nvrtc",
@@ -37,6 +46,7 @@ BUDGETS = [
     (sums.add_up("float32"), 32, 0, 0, 0),
     (sums.bias_gradient("float32"), 40, 1024, None, 0),
     (direct.gather("float32", "nchw", None), 64, 0, None, 0),
+    (depthwise.depthwise("float32", "nchw", None, 3, 1, 1), 64, 0, None, 0),
     (direct.gather_weight("float64"), 64, 1024, None, 0),
     (pools.extreme("max", "float32", "nchw"), 64, 0, 0, 0),
     (pools.extreme_backward("float32", "nhwc"), 64, 0, None, 0),

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from .cuda_support import direct, gemm, gemm_weight, sums
+from .cuda_support import depthwise, direct, gemm, gemm_weight, sums
 from .cuda_support.geometry import Steps, backward_data_taps, forward_taps
 from .cuda_support.launch import MOST_BLOCKS, address, device, launch, scratch, table
 
@@ -18,6 +18,7 @@ ALGORITHMS = ("im2col", "direct")
 _LIMIT = 1 << 31
 _NATIVE = {"float32": "fp32", "float16": "fp16", "bfloat16": "bf16"}
 _BLOCKS = 264  # of partial results: two for every multiprocessor of an H100
+_LEAST_BLOCKS = 132  # of results: one for every multiprocessor, or the tile is too large
 _LEAST_STEPS = 16  # of a partial result
 
 
@@ -57,6 +58,10 @@ def forward(problem, algorithm, x, weight, bias, y) -> None:
     """y = correlation of x with weight, plus bias, then the activation."""
     p, x_steps, y_steps, w_steps = problem, Steps.of(x), Steps.of(y), Steps.of(weight)
     icg, ocg = p.ic // p.g, p.oc // p.g
+    if algorithm == "direct" and _is_depthwise(p, icg):
+        _depthwise(p, p.activation, x, x_steps, address(weight), w_steps, bias, y, y_steps,
+                   (p.pad_t, p.pad_l), (p.ih, p.iw), (p.oh, p.ow))
+        return
     taps = _products(device(), forward_taps, p, x_steps, w_steps, p.order)
     _gather(p, algorithm, taps, x, x_steps, icg, (p.ih, p.iw), address(weight), w_steps.n,
             ocg * w_steps.n, bias, p.activation, y, y_steps, ocg)
@@ -71,6 +76,15 @@ def backward_data_finished(problem, algorithm, activation, dy, weight, bias, dx)
     """As a transposed convolution: with a bias and an activation of dx."""
     p, dy_steps, dx_steps, w_steps = problem, Steps.of(dy), Steps.of(dx), Steps.of(weight)
     icg, ocg = p.ic // p.g, p.oc // p.g
+    if (algorithm == "direct" and icg == 1 and _is_depthwise(p, ocg)
+            and p.stride_h == p.stride_w == 1):  # the weights turned round
+        last = (p.kh - 1) * w_steps.h + (p.kw - 1) * w_steps.w
+        turned = w_steps._replace(h=-w_steps.h, w=-w_steps.w)
+        _depthwise(p, activation, dy, dy_steps, address(weight) + last * weight.itemsize, turned,
+                   bias, dx, dx_steps, (p.dil_h * (p.kh - 1) - p.pad_t,
+                                        p.dil_w * (p.kw - 1) - p.pad_l),
+                   (p.oh, p.ow), (p.ih, p.iw))
+        return
     taps = _products(device(), backward_data_taps, p, dy_steps, w_steps, dx_steps, p.order)
     _gather(p, algorithm, taps, dy, dy_steps, ocg, (p.oh, p.ow), address(weight), w_steps.c,
             ocg * w_steps.n, bias, activation, dx, dx_steps, icg)
@@ -94,7 +108,7 @@ def backward_weight(problem, algorithm, dy, x, dweight) -> None:
                    dy_steps.c, dy_steps.h, dy_steps.w, *from_x, w_steps.n)
         return
     precision = _precision(p)
-    tile_m, tile_n = _tile(gemm_weight.TILES, ocg, taps.terms)
+    tile_m, tile_n = _tile(gemm_weight.TILES, ocg, taps.terms, _LEAST_BLOCKS)
     kernel = gemm_weight.gather_gemm_weight(p.dtype.name, precision, tile_m, tile_n, p.order)
     per_step = gemm_weight.DEPTH * gemm.words(precision)[0]
     tiles = (-(-ocg // tile_m), -(-taps.terms // tile_n))
@@ -119,6 +133,26 @@ def backward_bias(problem, dy, dbias) -> None:
 
 
 # ---------------------------------------------------------------- parts
+
+def _is_depthwise(p, channels) -> bool:
+    """Whether a result is of one channel, and a thread can hold a row of its windows."""
+    return channels == 1 and (depthwise.lanes(p.kw, p.stride_w, p.dil_w)
+                              <= depthwise.MOST_LANES)
+
+
+def _depthwise(p, activation, x, x_steps, weight, w_steps, bias, y, y_steps, pad, size, grid):
+    """y of `grid` pixels, whose windows start at `pad` before x, of `size`."""
+    kernel = depthwise.depthwise(p.dtype.name, p.order, activation, p.kw, p.stride_w, p.dil_w)
+    channels, multiplier = y.shape[1], y.shape[1] // x.shape[1]
+    fours = -(-grid[1] // depthwise.NEIGHBOURS)
+    results = channels * grid[0] * fours
+    for first, count in _chunks(p.n, 1):
+        launch(kernel, (-(-results // depthwise.THREADS), count),
+               address(x) + first * x_steps.n * x.itemsize, weight, address(bias),
+               address(y) + first * y_steps.n * y.itemsize, p.kh, results, channels, multiplier,
+               *grid, fours, p.stride_h, p.dil_h, *pad, *size, *x_steps, w_steps.n, w_steps.h,
+               w_steps.w, *y_steps, *_bias_step(bias))
+
 
 def _gather(p, algorithm, products, x, x_steps, channels, size, weight, weight_n, weight_g, bias,
             activation, y, y_steps, outputs):
@@ -149,7 +183,7 @@ def _gather_direct(p, taps, x, x_steps, channels, size, weight, weight_n, weight
 def _gather_gemm(p, taps, x, x_steps, channels, size, weight, weight_n, weight_g, bias, activation,
                  to, y, outputs):
     precision, pixels = _precision(p), p.n * taps.grid_h * taps.grid_w
-    tile_m, tile_n = _tile(gemm.TILES, pixels, outputs)
+    tile_m, tile_n = _tile(gemm.TILES, pixels, outputs, p.g)
     per_word, depth = gemm.words(precision)[0], gemm.depth_of(precision, tile_m, tile_n)
     steps = -(-taps.terms // (depth * per_word))
     rows, columns = (steps + 1) * depth, -(-outputs // tile_n) * tile_n
@@ -185,10 +219,15 @@ def _products(where, make, *args):
             for taps in make(*args)]
 
 
-def _tile(tiles, m, n):
-    """The largest tile that results do not leave half empty."""
+def _tile(tiles, m, n, groups):
+    """The largest tile that results do not leave half empty, and that is enough blocks.
+
+    It may depend on the batch: whatever the tile, a sum has the same order.
+    """
     full = [tile for tile in tiles if m > tile[0] // 2 and n > tile[1] // 2]
-    return full[0] if full else tiles[-1]
+    busy = [(tile_m, tile_n) for tile_m, tile_n in full
+            if -(-m // tile_m) * -(-n // tile_n) * groups >= _LEAST_BLOCKS]
+    return (busy or full[-1:] or tiles[-1:])[0]
 
 
 def _split(steps, blocks, most):

@@ -7,5 +7,5 @@ machine code of the very same source.  Only ``compiler.py`` and the ``lowering``
 compiler (numba-cuda), only ``driver.py`` knows the CUDA driver.
 
     kernels      direct.py, gemm.py, gemm_weight.py, sums.py, pooling.py; all in catalog.py
-    host side    geometry.py (tables), launch.py (recorded and replayed), arrays.py (CuPy, torch ...)
+    host side    geometry.py (tables), launch.py (records and replays), arrays.py (CuPy, torch ...)
 """

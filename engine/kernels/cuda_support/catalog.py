@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import direct, gemm, gemm_weight, pooling, sums
+from . import depthwise, direct, gemm, gemm_weight, pooling, sums
 from .kernel import Kernel
 
 # (dtype of the arrays, what numbers are multiplied as)
@@ -30,6 +30,8 @@ def kernels() -> Iterator[Kernel]:
         yield direct.gather_weight(dtype)
         for order in ORDERS:
             yield direct.gather(dtype, order, None)
+            for step in (1, 2):
+                yield depthwise.depthwise(dtype, order, None, 3, step, 1)
             yield from _pooling(dtype, order)
 
 

@@ -228,7 +228,7 @@ def gather_gemm(dtype: str, precision: str, tile_m: int, tile_n: int, order: str
     memory_a, memory_b = shared(word, 2 * depth * pitch_m), shared(word, 2 * depth * pitch_n)
     put, put4, fetch4 = sts(word), sts4(word), load4(word)
     number, write, finish = load(dtype), store(dtype), activate(activation, "float32")
-    block_m, block_n, block_g, sums = block(0), block(1), block(2), zeros(64)
+    block_m, block_n, block_g, sums = block(0), block(1), block(2), zeros(64, "float32")
 
     @device
     def bring(x, origin, base, row, column, offsets, row_of, column_of, k, ih, iw):

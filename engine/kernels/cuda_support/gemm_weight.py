@@ -53,7 +53,7 @@ def gather_gemm_weight(dtype: str, precision: str, tile_m: int, tile_n: int, ord
     terms_of, pixels_b, places_b = share(tile_n, threads, depth, per_word, words_first)
     memory_a, memory_b = shared(word, 2 * depth * pitch_m), shared(word, 2 * depth * pitch_n)
     put, number, write = sts(word), load(dtype), store("float32")
-    block_m, block_n, block_z, sums = block(0), block(1), block(2), zeros(64)
+    block_m, block_n, block_z, sums = block(0), block(1), block(2), zeros(64, "float32")
 
     @device
     def bring_dy(dy, origin, base, pixel, pixels, grid_h, grid_w, dy_n, dy_h, dy_w):

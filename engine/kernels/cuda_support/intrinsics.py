@@ -287,9 +287,8 @@ def listed(*numbers):
 
 
 @_family
-def zeros(count):
-    """Float32 zeros."""
-    return lambda: np.zeros((count, 1, 1), np.float32)
+def zeros(count, dtype):
+    return lambda: np.zeros((count, 1, 1), dtype)
 
 
 @_plain
@@ -337,6 +336,23 @@ def outer8(depth, pitch_a, half_a, pitch_b, half_b):
             right = np.concatenate([four(b, right), four(b, right + half_b)])
             tile = product(rows8(left), cols8(right), tile)
         return tile
+
+    return meaning
+
+
+@_family
+def row_products(dtype, taps, step, apart):
+    """Sums of 4 neighbours plus the products of the taps of one row of their windows.
+
+    The window of the next neighbour starts `step` lanes further, taps are `apart` lanes.
+    """
+    plus = fma(dtype)
+
+    def meaning(sums, row, factors):
+        for tap in range(taps):
+            first = tap * apart
+            sums = plus(row[first : first + 3 * step + 1 : step], factors[tap], sums)
+        return sums
 
     return meaning
 

@@ -16,7 +16,7 @@ from numba.cuda.extending import _intrinsic
 from . import lowering_memory as memory
 from . import lowering_numbers as numbers
 from . import lowering_products as products
-from .lowering_lanes import F32, I32, called, lanes_of
+from .lowering_lanes import I32, LLVM, NUMBER, called, lanes_of
 
 
 def lowering(name):
@@ -88,11 +88,13 @@ def listed(*numbers):
     return _numbers(numbers)
 
 
-def zeros(count):
-    def emit(builder, signature, args):
-        return cgutils.pack_array(builder, [ir.Constant(F32, 0.0)] * count)
+def zeros(count, dtype):
+    zero = ir.Constant(LLVM[dtype], 0)
 
-    return lambda: types.UniTuple(types.float32, count), emit
+    def emit(builder, signature, args):
+        return cgutils.pack_array(builder, [zero] * count)
+
+    return lambda: types.UniTuple(NUMBER[dtype], count), emit
 
 
 def _rearranged(places):

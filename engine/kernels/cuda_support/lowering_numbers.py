@@ -117,13 +117,19 @@ def convert(dtype):
     return elementwise(lambda a: NUMBER[dtype], emit)
 
 
+def plus(builder, dtype, a, b, c):
+    """a * b + c."""
+    if dtype.startswith("float"):
+        return called(builder, f"llvm.fma.{suffix(dtype)}", [a, b, c])
+    return builder.add(builder.mul(a, b), c)
+
+
 def fma(dtype):
     def emit(builder, kinds, values):
         if dtype.startswith("float"):
-            return called(builder, f"llvm.fma.{suffix(dtype)}", values)
-        a, b, c = (sized(builder, value, kind, I64)
-                   for kind, value in zip(kinds, values, strict=True))
-        return builder.add(builder.mul(a, b), c)
+            return plus(builder, dtype, *values)
+        return plus(builder, dtype, *(sized(builder, value, kind, I64)
+                                      for kind, value in zip(kinds, values, strict=True)))
 
     return elementwise(lambda *kinds: NUMBER[dtype], emit)
 

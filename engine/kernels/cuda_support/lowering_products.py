@@ -7,6 +7,7 @@ from numba.cuda import cgutils, types
 
 from .lowering_lanes import F32, I32, called, elementwise, lanes_of, sized
 from .lowering_memory import pointer_to
+from .lowering_numbers import plus
 
 
 def outer8(depth, pitch_a, half_a, pitch_b, half_b):
@@ -34,6 +35,18 @@ def outer8(depth, pitch_a, half_a, pitch_b, half_b):
         return cgutils.pack_array(builder, tile)
 
     return lambda tile, *_: tile, emit
+
+
+def row_products(dtype, taps, step, apart):
+    def emit(builder, signature, values):
+        sums, row, factors = (lanes_of(builder, value, kind)
+                              for value, kind in zip(values, signature.args, strict=True))
+        for tap in range(taps):
+            for i in range(4):
+                sums[i] = plus(builder, dtype, row[tap * apart + i * step], factors[tap], sums[i])
+        return cgutils.pack_array(builder, sums)
+
+    return lambda sums, row, factors: sums, emit
 
 
 def round_tf32():
