@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 onnx = pytest.importorskip("onnx")
-from onnx.backend.test.loader import load_model_tests  # noqa: E402
+from onnx.backend.test.case.node import collect_testcases  # noqa: E402
 
 from engine.interop import onnx as engine_onnx  # noqa: E402
 from engine.interop.onnx.graph import Graph  # noqa: E402
@@ -35,7 +35,7 @@ STATISTICS = {"BatchNormalization", "LayerNormalization"}  # whose further outpu
 def cases_by_operator():
     with warnings.catch_warnings():  # of ONNX's own code, which computes the cases
         warnings.simplefilter("ignore", RuntimeWarning)
-        cases = load_model_tests(kind="node")
+        cases = collect_testcases(None)
     found = defaultdict(list)
     for case in cases:
         node = case.model.graph.node[0]

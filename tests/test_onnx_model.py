@@ -1,6 +1,8 @@
 """ONNX files as models of engine.nn: real ones, trained further, cut, saved; and the messages."""
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -340,3 +342,10 @@ def test_convolutions_absorb_what_follows_them():
         y, = prepared.run([x])
         np.testing.assert_allclose(y, engine_onnx.load(proto, input_shape=(2, 7, 7)).predict(x),
                                    rtol=1e-4, atol=1e-4)
+
+
+def test_without_onnx_the_import_says_how_to_get_it():
+    code = "import sys; sys.modules['onnx'] = None; import engine.interop.onnx"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert 'ImportError: engine.interop.onnx needs onnx: pip install "convengine[onnx]"' \
+        in done.stderr

@@ -124,7 +124,7 @@ def spelt_out(proto: onnx.ModelProto) -> onnx.ModelProto:
     if proto.functions:
         proto = onnx.inliner.inline_local_functions(proto)
     unknown: set = set()
-    while hasattr(onnx.inliner, "inline_selected_functions"):  # since ONNX 1.18
+    while True:
         before = unknown
         unknown = {(node.domain, node.op_type) for node in proto.graph.node
                    if Node.of(node, 0).op not in OPERATORS}
