@@ -31,7 +31,7 @@ def test_every_example_is_tested_here():
     here = Path(__file__).read_text()
     for path in EXAMPLES:
         assert f"run({int(path.name[:2])}" in here, path.name
-    assert len(EXAMPLES) == 9
+    assert len(EXAMPLES) == 10
 
 
 def test_edge_filters(capsys):
@@ -113,6 +113,17 @@ def test_photograph(tmp_path, capsys):
     assert "(427, 640, 3) -> (427, 640, 2) -> (427, 640)" in capsys.readouterr().out
     edges = np.asarray(image.open(tmp_path / "edges.png"), float)
     assert edges[:60, 220:].mean() < 10 < 60 < edges[230:300, 100:330].mean()  # sky and palace
+
+
+def test_flowers_with_frozen_features(capsys):
+    pytest.importorskip("PIL")
+    folder = Path(os.environ.get("ENGINE_DATA", "."))
+    if not (folder / "flowers_small").is_dir() or not (folder / "squeezenet").is_dir():
+        pytest.skip("ENGINE_DATA names no folder with flowers_small and squeezenet")
+    shares = run(10, ("frozen",))
+    assert shares["frozen"] >= 0.75
+    assert "200 photographs of daisy, dandelion, roses, sunflowers, tulips" in (
+        capsys.readouterr().out)
 
 
 def test_the_photograph_of_the_readme(tmp_path, monkeypatch):
