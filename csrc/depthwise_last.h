@@ -1,4 +1,6 @@
-/* Depthwise convolution of channels-last arrays: vectors along channels, nothing staged. */
+/* Convolution of channels-last arrays with 1, 2, 4 or 8 channels in a group: vectors along the channels, nothing
+   staged.  Where a group has several channels, a vector of source channels is turned within the groups, so that every
+   channel of the destination meets every channel of its group in its own lane. */
 #ifndef ENGINE_DEPTHWISE_LAST_H
 #define ENGINE_DEPTHWISE_LAST_H
 

@@ -190,14 +190,17 @@ def seeds():
 
 @st.composite
 def _channels(draw):
-    """(groups, input channels, output channels): dense, grouped or depthwise."""
-    kind = draw(st.sampled_from(("dense", "dense", "dense", "grouped", "depthwise")))
+    """(groups, input channels, output channels): dense, grouped, in small groups or depthwise."""
+    kind = draw(st.sampled_from(("dense", "dense", "dense", "grouped", "small", "depthwise")))
     if kind == "dense":
         return 1, draw(st.sampled_from(CHANNELS)), draw(st.sampled_from(CHANNELS))
     if kind == "grouped":
         groups = draw(st.integers(2, 5))
         small = st.sampled_from(CHANNELS[:12])
         return groups, groups * draw(small), groups * draw(small)
+    if kind == "small":  # together they fill vectors, or not quite
+        groups, few = draw(st.integers(2, 9)), draw(st.sampled_from((2, 3, 4, 8)))
+        return groups, groups * few, groups * few
     channels = draw(st.sampled_from(CHANNELS))
     return channels, channels, channels * draw(st.sampled_from((1, 1, 2, 3)))
 
