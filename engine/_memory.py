@@ -23,7 +23,8 @@ import numpy as np
 from engine import _check, _config
 from engine._problem import channels_first, empty
 
-POOLED = 1 << 20  # bytes from which an array comes from the pool
+POOLED = 1 << 20  # bytes from which an output comes from the pool
+POOLED_SCRATCH = 1 << 16  # and scratch, of which one call at a time needs a piece or two
 HUGE_PAGE = 1 << 21
 ALIGNMENT = 64
 
@@ -64,7 +65,7 @@ def workspace(nbytes: int) -> np.ndarray:
         If that is more than ENGINE_WORKSPACE_LIMIT allows.
     """
     check_workspace(nbytes)
-    if nbytes >= POOLED:
+    if nbytes >= POOLED_SCRATCH:
         return _pool.take(nbytes, "scratch")[:nbytes]
     return _aligned(nbytes)
 
@@ -93,7 +94,7 @@ def _physical_memory() -> int:
 
 
 class _Pool:
-    """Buffers of at least POOLED bytes, those in use and those free to be used again."""
+    """Buffers, those in use and those free to be used again."""
 
     def __init__(self):
         self.cap = min(1 << 30, _physical_memory() // 4)

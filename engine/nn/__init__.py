@@ -31,6 +31,7 @@ from engine.nn.callbacks import (
     TerminateOnNaN,
 )
 from engine.nn.combine import Concatenate, Identity, Residual
+from engine.nn.compiled import compile
 from engine.nn.conv import Conv1D, Conv2D
 from engine.nn.conv_transpose import ConvTranspose1D, ConvTranspose2D
 from engine.nn.data import ImageFolder
@@ -73,9 +74,10 @@ __all__ = [
     "DepthwiseConv2D", "Dropout", "EarlyStopping", "Exponential", "Flatten", "GlobalAvgPool1D",
     "GlobalAvgPool2D", "GlobalLpPool1D", "GlobalLpPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D",
     "GlobalMinPool1D", "GlobalMinPool2D", "History", "Identity", "ImageFolder", "Layer",
-    "LeakyReLU", "LocalResponseNorm", "LpPool1D", "LpPool2D", "MaxPool1D", "MaxPool2D", "MinPool1D",
-    "MinPool2D", "Normalize", "Polynomial", "RMSprop", "RandomCrop", "RandomFlip", "RandomRotate",
-    "RandomShift", "ReLU", "ReLU6", "ReduceOnPlateau", "Residual", "SeparableConv2D", "Sequential",
-    "Sigmoid", "Softmax", "StepDecay", "Tanh", "TensorBoard", "TerminateOnNaN", "Warmup",
-    "confusion_matrix", "feature_maps", "grad_cam", "load", "models", "plots",
+    "LeakyReLU", "LocalResponseNorm", "LpPool1D", "LpPool2D", "MaxPool1D", "MaxPool2D",
+    "MinPool1D", "MinPool2D", "Normalize", "Polynomial", "RMSprop", "RandomCrop", "RandomFlip",
+    "RandomRotate", "RandomShift", "ReLU", "ReLU6", "ReduceOnPlateau", "Residual",
+    "SeparableConv2D", "Sequential", "Sigmoid", "Softmax", "StepDecay", "Tanh", "TensorBoard",
+    "TerminateOnNaN", "Warmup", "compile", "confusion_matrix", "feature_maps", "grad_cam",
+    "load", "models", "plots",
 ]

@@ -9,7 +9,7 @@ import engine
 from engine.nn.layer import Layer
 
 
-class _Pool(Layer):
+class Pool(Layer):
     """A pooling whose backward pass needs x again, or only its shape."""
 
     operation = ""  # the name of the function in `engine`
@@ -34,7 +34,7 @@ class _Pool(Layer):
         return getattr(engine, self.operation + "_backward")(dy, x, **self.arguments)
 
 
-class _IndexedPool(_Pool):
+class _IndexedPool(Pool):
     """A pooling that picks one element of each window, and sends the gradient back to it."""
 
     def __init__(self, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False,
@@ -60,7 +60,7 @@ class _IndexedPool(_Pool):
                                                              **self.arguments)
 
 
-class _AvgPool(_Pool):
+class _AvgPool(Pool):
     def __init__(self, kernel_size, *, stride=None, padding=0, ceil_mode=False,
                  count_include_pad=True, name=None):
         super().__init__(name)
@@ -72,7 +72,7 @@ class _AvgPool(_Pool):
                     ceil_mode=self.ceil_mode, count_include_pad=self.count_include_pad)
 
 
-class _LpPool(_Pool):
+class _LpPool(Pool):
     def __init__(self, kernel_size, *, stride=None, padding=0, ceil_mode=False, p=2, name=None):
         super().__init__(name)
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
@@ -83,7 +83,7 @@ class _LpPool(_Pool):
                     ceil_mode=self.ceil_mode, p=self.p)
 
 
-class _GlobalLpPool(_Pool):
+class _GlobalLpPool(Pool):
     def __init__(self, *, p=2, name=None):
         super().__init__(name)
         self.p = p
@@ -116,19 +116,19 @@ class LpPool2D(_LpPool):
     operation = "lp_pool2d"
 
 
-class GlobalMaxPool2D(_Pool):
+class GlobalMaxPool2D(Pool):
     """The largest element of each channel."""
 
     operation = "global_max_pool2d"
 
 
-class GlobalMinPool2D(_Pool):
+class GlobalMinPool2D(Pool):
     """The smallest element of each channel."""
 
     operation = "global_min_pool2d"
 
 
-class GlobalAvgPool2D(_Pool):
+class GlobalAvgPool2D(Pool):
     """The mean of each channel."""
 
     operation = "global_avg_pool2d"
@@ -164,19 +164,19 @@ class LpPool1D(_LpPool):
     operation, rank = "lp_pool1d", 1
 
 
-class GlobalMaxPool1D(_Pool):
+class GlobalMaxPool1D(Pool):
     """The largest element of each line."""
 
     operation, rank = "global_max_pool1d", 1
 
 
-class GlobalMinPool1D(_Pool):
+class GlobalMinPool1D(Pool):
     """The smallest element of each line."""
 
     operation, rank = "global_min_pool1d", 1
 
 
-class GlobalAvgPool1D(_Pool):
+class GlobalAvgPool1D(Pool):
     """The mean of each line."""
 
     operation, rank = "global_avg_pool1d", 1
