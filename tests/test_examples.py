@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engine import nn
+
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted((ROOT / "examples").glob("[0-9]*.py"))
 
@@ -148,6 +150,16 @@ def test_the_network_of_the_readme(tmp_path, monkeypatch, capsys):
     assert names["history"]["val_accuracy"][-1] > 0.9
     assert "maxpool2d_1" in capsys.readouterr().out
     assert (tmp_path / "digits.safetensors").is_file()
+
+
+def test_the_known_network_of_the_readme(tmp_path, monkeypatch):
+    pytest.importorskip("safetensors")
+    code, = re.findall(r"```python-console\n(.*?nn\.compile.*?)```",
+                       (ROOT / "README.md").read_text().partition("## Known networks")[2], re.DOTALL)
+    monkeypatch.chdir(tmp_path)
+    names = {"np": np, "nn": nn}
+    exec(compile(code.replace(">>> ", ""), "README.md", "exec"), names)
+    assert names["matched"] == "names" and names["chances"].shape == (8, 5)
 
 
 def test_the_readmes_tree_names_real_files():
