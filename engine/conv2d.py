@@ -46,8 +46,8 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
         "bf16x6" multiplies float32 numbers as sums of three bfloat16 on the tiles of AMX (Henry,
         Tang & Heinecke, ARITH 2019) and sums in float32.  With the last two an infinity can become
         NaN, and bf16x6 flushes subnormal products.  None: the fastest for the geometry; in
-        float32 the errors of all are at the level of a plain sum.  In float64 only the gradient of
-        the weight may be Winograd's, with three times the error of "direct".
+        float32 the errors of all are at the level of a plain sum.  In float64 those of
+        Winograd, where it saves much, are up to ten times those of "direct".
     backend : {"c", "numba", "numpy", "cuda"}, optional
         The only backend to use.  None: the first of "c", "numba" and "numpy" that can do it, and
         "cuda" for CUDA arrays (CuPy, torch, any with ``__cuda_array_interface__`` or DLPack), whose
