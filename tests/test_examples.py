@@ -154,8 +154,8 @@ def test_the_network_of_the_readme(tmp_path, monkeypatch, capsys):
 
 def test_the_known_network_of_the_readme(tmp_path, monkeypatch):
     pytest.importorskip("safetensors")
-    code, = re.findall(r"```python-console\n(.*?nn\.compile.*?)```",
-                       (ROOT / "README.md").read_text().partition("## Known networks")[2], re.DOTALL)
+    text = (ROOT / "README.md").read_text().partition("## Known networks")[2]
+    code, = re.findall(r"```python-console\n(.*?nn\.compile.*?)```", text, re.DOTALL)
     monkeypatch.chdir(tmp_path)
     names = {"np": np, "nn": nn}
     exec(compile(code.replace(">>> ", ""), "README.md", "exec"), names)
