@@ -11,7 +11,7 @@ import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = {"torch": "torch", "keras": "keras", "onnx": "onnx",  # page -> the package it needs
-         "jax": "jax", "sklearn": "sklearn", "training": "sklearn"}
+         "jax": "jax", "sklearn": "sklearn", "training": "sklearn", "dask": "dask"}
 
 
 @pytest.mark.parametrize("page", PAGES)
