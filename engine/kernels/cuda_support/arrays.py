@@ -166,7 +166,7 @@ class _Interface:
     def _see_dlpack(self, value):
         from cuda.core.utils import StridedMemoryView
 
-        seen = StridedMemoryView.from_dlpack(value, stream_ptr=-1)
+        seen = StridedMemoryView.from_dlpack(value, stream_ptr=_LEGACY_STREAM)
         dtype = np.dtype(seen.dtype)
         steps = seen.strides or _contiguous(seen.shape, 1)
         self.kept = seen  # its memory belongs to it
