@@ -111,9 +111,10 @@ def train(model, data, data_dir, batch_size, seed, threads, out, **options):
 @click.argument("images", nargs=-1, required=True, type=click.Path(dir_okay=False, exists=True))
 @click.option("--weights", type=click.Path(dir_okay=False, exists=True),
               help="Trained weights, for a MODEL by name.")
-@click.option("--style", type=click.Choice(["torch", "caffe"]),
-              help="How photographs are scaled: as for torchvision's or for Caffe's weights.  "
-                   "[default: torch if the weights have torchvision's names]")
+@click.option("--style", type=click.Choice(["torch", "caffe", "inception"]),
+              help="How photographs are scaled: as for torchvision's, for Caffe's or for "
+                   "Inception's weights.  [default: as torchvision does if the weights have its "
+                   "names, else caffe]")
 @click.option("--labels", type=click.Path(dir_okay=False, exists=True),
               help="Lines that name the classes, as in ImageNet's synset_words.txt.")
 def predict(model, images, weights, style, labels):
@@ -154,11 +155,19 @@ def _predict_photos(network, images, weights, style, labels):
     """Colour photographs: the five most probable classes of each, with bars."""
     from engine.nn import photos
 
+    if network.input_shape[0] != 3:
+        raise ValueError(f"predict: {network.name} takes {network.input_shape}, expected a network "
+                         "for colour photographs (3, H, W)")
     if weights is None:
         raise ValueError(f"predict: {network.name} has no `--weights`, expected a file of them")
-    matched = network.load_weights(weights)
-    style = style or ("torch" if matched == "names" else "caffe")
-    names = photos.imagenet_names(labels) or range(network.output_shape[0])
+    by_name = network.load_weights(weights) == "names"
+    style = style or (photos.STYLE_OF.get(network.name, "torch") if by_name else "caffe")
+    classes, names = network.output_shape[0], photos.imagenet_names(labels)
+    if labels and len(names) != classes:
+        raise ValueError(f"predict: `{labels}` has {len(names)} lines, expected {classes}, one for "
+                         f"each class of {network.name}")
+    if names is None or len(names) != classes:
+        names = range(classes)
     for path in images:
         picture = photos.read_photo(path, network.input_shape[1])
         chances = network.predict(photos.prepare(picture, style)[None])[0]

@@ -222,3 +222,31 @@ def test_predict_photographs_needs_weights(tmp_path):
     done = command("predict", "squeezenet1_1", tmp_path / "black.png")
     assert done.stderr == ("engine: predict: squeezenet1_1 has no `--weights`, "
                            "expected a file of them\n")
+
+
+def test_predict_photographs_refuses_what_does_not_fit(tmp_path):
+    Image.fromarray(np.zeros((8, 8, 3), np.uint8)).save(tmp_path / "black.png")
+    small = nn.models.MODELS["resnet20"](seed=0)
+    small.save(tmp_path / "resnet20.safetensors")
+    weights = "--weights", tmp_path / "resnet20.safetensors"
+    done = command("predict", "resnet20", tmp_path / "black.png", *weights)
+    assert done.returncode == 0, done.stderr  # ten classes are not ImageNet's
+    assert re.fullmatch(r"  \d +[\d.]+%.*", done.stdout.splitlines()[1])
+    (tmp_path / "names.txt").write_text("n01 tench\nn02 goldfish\n")
+    done = command("predict", "resnet20", tmp_path / "black.png", *weights,
+                   "--labels", tmp_path / "names.txt")
+    assert "names.txt` has 2 lines, expected 10, one for each class of resnet20" in done.stderr
+    done = command("predict", "lenet5", tmp_path / "black.png", *weights)
+    assert done.stderr == ("engine: predict: lenet5 takes (1, 28, 28), expected a network for "
+                           "colour photographs (3, H, W)\n")
+
+
+def test_photographs_are_scaled_as_the_weights_expect():
+    from engine.nn import photos
+
+    pixels = np.full((2, 2, 3), (255, 0, 51), np.uint8)
+    channels = {style: photos.prepare(pixels, style)[:, 0, 0] for style in photos.STYLES}
+    np.testing.assert_allclose(channels["caffe"], [51 - 104, -117, 255 - 123])
+    np.testing.assert_allclose(channels["inception"], [1, -1, -0.6], rtol=1e-6)
+    np.testing.assert_allclose(channels["torch"], [(1 - 0.485) / 0.229, -0.456 / 0.224,
+                                                   (0.2 - 0.406) / 0.225], rtol=1e-6)

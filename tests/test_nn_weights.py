@@ -55,11 +55,11 @@ def test_what_does_not_fit_is_listed(tmp_path):
     before = model.weights.copy()
     arrays = arrays_of(model)
     del arrays["norm.bias"], arrays["deep.bias"]
-    arrays |= {"other.weight": np.ones(3), "last.bias": np.ones(6)}
+    arrays |= {"other.weight": np.ones(3), "last.bias": np.ones(6), "aux1.fc.bias": np.ones(2)}
     with pytest.raises(ValueError) as caught:
         model.load_weights(arrays)
     assert str(caught.value) == (
-        "load_weights: the arrays of `load_weights` do not fit Sequential: "
+        "load_weights: the arrays of `a mapping` do not fit Sequential: "
         "missing: norm.bias, deep.bias; not known: other.weight; "
         "of another shape: last.bias is (6,), expected (5,)")
     np.testing.assert_array_equal(model.weights, before)
@@ -132,7 +132,7 @@ def test_keras_files(tmp_path):
     for file in ("whole.h5", "some.weights.h5"):
         for layout in ("NHWC", "NCHW"):
             model = small(layout)
-            assert model.load_weights(tmp_path / file) == "names"
+            assert model.load_weights(tmp_path / file) == "kinds"
             images = x if layout == "NHWC" else x.transpose(0, 3, 1, 2)
             np.testing.assert_allclose(model.predict(images), y, rtol=1e-5, atol=1e-6)
     other = nn.Sequential([nn.Conv2D(4, 3)], input_shape=(2, 6, 6))

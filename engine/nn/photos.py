@@ -12,7 +12,9 @@ from engine.nn._extras import need
 CAFFE_MEAN = np.array([104, 117, 123], np.float32)  # blue, green, red
 TORCH_MEAN = np.array([0.485, 0.456, 0.406], np.float32)
 TORCH_STD = np.array([0.229, 0.224, 0.225], np.float32)
-STYLES = ("torch", "caffe")
+STYLES = ("torch", "caffe", "inception")
+# torchvision's networks that are not of style "torch"
+STYLE_OF = {"googlenet_torchvision": "inception", "inception_v3": "inception"}
 
 
 def read_photo(path, size: int) -> np.ndarray:
@@ -31,12 +33,17 @@ def prepare(pixels: np.ndarray, style: str = "torch") -> np.ndarray:
     """uint8 (..., H, W, 3) as float32 (..., 3, H, W), as the weights expect it.
 
     "torch" divides by 255, then takes off the mean and divides by the deviation of each channel;
-    "caffe" has blue first and takes off the mean.
+    "caffe" has blue first and takes off the mean; "inception" goes from -1 to 1.
     """
     if style not in STYLES:
         raise ValueError(f'prepare: `style` is "{style}", expected one of {", ".join(STYLES)}')
     x = np.asarray(pixels, np.float32)
-    x = x[..., ::-1] - CAFFE_MEAN if style == "caffe" else (x / 255 - TORCH_MEAN) / TORCH_STD
+    if style == "caffe":
+        x = x[..., ::-1] - CAFFE_MEAN
+    elif style == "inception":
+        x = x / 127.5 - 1
+    else:
+        x = (x / 255 - TORCH_MEAN) / TORCH_STD
     return np.ascontiguousarray(np.moveaxis(x, -1, -3), np.float32)
 
 

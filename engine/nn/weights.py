@@ -23,12 +23,14 @@ def load(model, source) -> str:
     """Fill `model` from a file or from a mapping of names to arrays.
 
     If any name is one of the model's, all must be; otherwise the arrays are taken in their order.
-    PyTorch's counters of batches and a leading "module." are passed over.
+    In order means that only sizes can be checked: the file has to list its layers as they run.
+    PyTorch's counters of batches, a leading "module." and torchvision's auxiliary heads are passed
+    over.
 
     Returns
     -------
     str
-        "names" or "order": how the arrays were matched.
+        "names", "order" or, of Keras's files, "kinds": how the arrays were matched.
 
     Raises
     ------
@@ -36,10 +38,11 @@ def load(model, source) -> str:
         Which arrays are missing, which are not known, and which have another shape.
     """
     if not isinstance(source, (str, Path)):
-        return _fill(model, "load_weights", dict(source))
+        return _fill(model, "a mapping", dict(source))
     path = Path(source)
     if path.suffix in (".h5", ".hdf5"):
-        return _fill(model, path, weights_keras.read(path, model))
+        _fill(model, path, weights_keras.read(path, model))
+        return "kinds"
     if path.suffix not in READERS:
         raise ValueError(f"load_weights: `{path}` ends in {path.suffix!r}, expected one of "
                          f"{', '.join([*READERS, '.h5'])}")
@@ -69,10 +72,14 @@ READERS = {".safetensors": _safetensors, ".npz": _npz, ".onnx": _onnx,
            ".caffemodel": weights_caffe.read}
 
 
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # heads for training only, of torchvision
+
+
 def _fill(model, source, arrays: dict[str, np.ndarray]) -> str:
     wanted = dict(model.arrays())
     arrays = {name.removeprefix("module."): np.asarray(value) for name, value in arrays.items()
               if not name.endswith("num_batches_tracked")}
+    arrays = {name: value for name, value in arrays.items() if not name.startswith(AUXILIARY)}
     by_name = bool(wanted.keys() & arrays.keys())
     if not by_name:
         arrays, extra = _in_order(list(wanted), arrays)

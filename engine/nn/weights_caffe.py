@@ -28,7 +28,6 @@ MESSAGES = {
 def read(path) -> dict[str, np.ndarray]:
     """Blob k of a layer as ``layer/weight``, ``layer/bias``, ``layer/2`` ..."""
     message = _net_parameter()()
-    need("google.protobuf", "reading Caffe models", extra="onnx")
     from google.protobuf.message import DecodeError
     try:
         message.ParseFromString(Path(path).read_bytes())

@@ -86,7 +86,10 @@ def _kind_of(layer) -> str | None:
 def _turned(kind, layer, arrays, flattened) -> dict[str, np.ndarray]:
     if kind == "normalisation":
         names = [*layer.params, *layer.buffers]
-        return dict(zip(names, arrays, strict=False))
+        if len(names) != len(arrays):
+            raise ValueError(f"load_weights: a normalisation of the file has {len(arrays)} arrays, "
+                             f"expected {len(names)} ({', '.join(names)})")
+        return dict(zip(names, arrays, strict=True))
     weight = arrays[0]
     if kind == "dense":
         if flattened is not None:  # from (H, W, C) to (C, H, W)
