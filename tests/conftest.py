@@ -1,6 +1,8 @@
 """Hypothesis profiles, the --replay option, and the count of generated cases."""
 
+import os
 from collections import Counter
+from pathlib import Path
 
 import pytest
 import variants
@@ -9,11 +11,18 @@ from hypothesis import HealthCheck, settings
 import engine
 from engine import kernels
 
+# Processes that tests start import the engine and the modules that these tests import, not what
+# lies in the current folder.
+os.environ["PYTHONSAFEPATH"] = "1"
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(engine.__file__).parent.parent), str(Path(__file__).parent),
+     *filter(None, [os.environ.get("PYTHONPATH")])])
+
 _common = dict(deadline=None, print_blob=True,
                suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large,
                                       HealthCheck.filter_too_much])
 # The same cases every time, or a change could fail for what it did not touch; fuzz draws new ones.
-settings.register_profile("ci", max_examples=100, derandomize=True, **_common)
+settings.register_profile("ci", max_examples=60, derandomize=True, **_common)
 settings.register_profile("quick", max_examples=20, derandomize=True, **_common)
 settings.register_profile("fuzz", max_examples=2_500, **_common)  # 100,000 over all the variants
 settings.load_profile("ci")
