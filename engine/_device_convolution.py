@@ -61,7 +61,7 @@ def backward(op, dy, x, weight, options, wrt, result):
     work = Work(op, options.layout, options.backend, dy=dy, x=x, weight=weight)
     call, dy, x, weight = _check_conv.backward(op, work["dy"], work["x"], work["weight"], options)
     return result(_data(work, key, call, options, dy, weight) if "x" in wrt else None,
-                  _weight(work, key, call, options, dy, x) if "weight" in wrt else None,
+                  _weight(work, key, call, options, dy=dy, x=x) if "weight" in wrt else None,
                   _bias(work, key, call, options, dy) if "bias" in wrt else None)
 
 
@@ -90,7 +90,7 @@ def backward_weight(op, dy, x, weight_shape, options):
     options = Options(*options)
     work = Work(op, options.layout, options.backend, dy=dy, x=x)
     call, dy, x = _check_conv.backward_weight(op, work["dy"], work["x"], weight_shape, options)
-    return _weight(work, key, call, options, dy, x)
+    return _weight(work, key, call, options, dy=dy, x=x)
 
 
 def _data(work, key, call, options, dy, weight):
@@ -104,13 +104,14 @@ def _data(work, key, call, options, dy, weight):
                     Result(p.x_shape, p.dtype, p.order, call.to_user))[0]
 
 
-def _weight(work, key, call, options, dy, x):
+def _weight(work, key, call, options, **inputs):
+    """`inputs` are dy and x; of a transposed convolution x and dy, as they change places there."""
     (plan,) = _planned(work, call, options, "backward_weight")
     p = call.problem
     work.same_dtype(p.dtype, "dy", "x", "weight")
     if work.recording:
         return None
-    inputs = {"dy": call.to_kernel(dy), "x": call.to_kernel(x)}
+    inputs = {name: call.to_kernel(each) for name, each in inputs.items()}
     return work.run(part(key, "weight"), plan, inputs,
                     Result(p.weight_shape, p.dtype, "nchw", call.weight))[0]
 
@@ -164,7 +165,7 @@ def transposed_backward(op, dy, x, weight, output_padding, options, wrt, result)
     call, dy, x, weight = _check_conv.transposed_backward(
         op, work["dy"], work["x"], work["weight"], output_padding, options)
     return result(_transposed_data(work, key, call, options, dy, weight) if "x" in wrt else None,
-                  _transposed_weight(work, key, call, options, dy, x) if "weight" in wrt else None,
+                  _weight(work, key, call, options, x=x, dy=dy) if "weight" in wrt else None,
                   _transposed_bias(work, key, call, options, dy) if "bias" in wrt else None)
 
 
@@ -183,7 +184,7 @@ def transposed_backward_weight(op, dy, x, weight_shape, output_padding, options)
     work = Work(op, options.layout, options.backend, dy=dy, x=x)
     call, dy, x = _check_conv.transposed_backward_weight(
         op, work["dy"], work["x"], weight_shape, output_padding, options)
-    return _transposed_weight(work, None, call, options, dy, x)
+    return _weight(work, None, call, options, x=x, dy=dy)
 
 
 def _transposed_data(work, key, call, options, dy, weight):
@@ -195,17 +196,6 @@ def _transposed_data(work, key, call, options, dy, weight):
     inputs = {"dy": call.to_kernel(dy), "weight": call.filters(weight), "bias": None}
     return work.run(part(key, "x"), plan, inputs,
                     Result(p.y_shape, p.dtype, p.order, call.to_user))[0]
-
-
-def _transposed_weight(work, key, call, options, dy, x):
-    (plan,) = _planned(work, call, options, "backward_weight")
-    p = call.problem
-    work.same_dtype(p.dtype, "dy", "x", "weight")
-    if work.recording:
-        return None
-    inputs = {"x": call.to_kernel(x), "dy": call.to_kernel(dy)}
-    return work.run(part(key, "weight"), plan, inputs,
-                    Result(p.weight_shape, p.dtype, "nchw", call.weight))[0]
 
 
 def _transposed_bias(work, key, call, options, dy):
