@@ -189,10 +189,7 @@ class Compiled:
             return Value((x.shape[0], features), base=x,
                          view=lambda array: _in_memory_order(array, self.order),
                          flattened=None if plain else x.shape[1:])
-        out = into or Value((x.shape[0], features))
-        self._steps.append((lambda source, out: lambda: np.copyto(
-            out, _as_user_has(source, self.layout).reshape(out.shape)), [x], out))
-        return out
+        return self._rows_of(x, into or Value((x.shape[0], features)))
 
     def _any(self, layer, x, into):
         """A layer that is not known here, as it is."""
@@ -208,9 +205,12 @@ class Compiled:
         """x, unless it has the features of images in the order of memory."""
         if not x.flattened:
             return x
-        out = Value(x.shape)
+        return self._rows_of(x.base, Value(x.shape))
+
+    def _rows_of(self, images, out):
+        """A copy of images as rows of features in the order of the model."""
         self._steps.append((lambda source, out: lambda: np.copyto(
-            out, _as_user_has(source, self.layout).reshape(out.shape)), [x.base], out))
+            out, _as_user_has(source, self.layout).reshape(out.shape)), [images], out))
         return out
 
     def _copy(self, x, into):
