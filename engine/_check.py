@@ -122,14 +122,15 @@ def _named_pad(name: str, size: int, kernel: int, stride: int, dilation: int) ->
     return (less, more) if name == "same" else (more, less)
 
 
-def fits(op: str, name: str, size, pad, kernel, dilation) -> None:
-    """A window must fit into the padded input, along every axis."""
-    for axis, n, (before, after), k, d in zip(AXES[len(size)], size, pad, kernel, dilation,
-                                              strict=True):
+def fits(op: str, name: str, size, pad, kernel, dilation, overhang=None) -> None:
+    """A window must fit into the padded input, along every axis, but for what may hang over."""
+    for axis, n, (before, after), k, d, over in zip(
+            AXES[len(size)], size, pad, kernel, dilation, overhang or [0] * len(size), strict=True):
         span = d * (k - 1) + 1
-        if span > n + before + after:
+        if span > n + before + after + over:
+            added = f"padding adds {before + after}" + (f", ceil_mode {over}" if over else "")
             raise ValueError(f"{op}: `{name}` spans {span} along the {axis}, expected at most "
-                             f"{n + before + after} (x has {n}, padding adds {before + after})")
+                             f"{n + before + after + over} (x has {n}, {added})")
 
 
 AXES = {1: ("width",), 2: ("height", "width"), 3: ("depth", "height", "width")}

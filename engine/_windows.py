@@ -35,8 +35,10 @@ class Sliding(NamedTuple):
         dilation = _check.sizes(op, "dilation", self.dilation, minimum=1)
         size = shape[2:]
         pad = _check.pads(op, self.padding, size, kernel, stride, dilation)
-        _check.fits(op, "kernel_size", size, pad, kernel, dilation)
-        count = _count_ceil if _check.flag(op, "ceil_mode", self.ceil_mode) else output_size
+        ceil_mode = _check.flag(op, "ceil_mode", self.ceil_mode)
+        overhang = [s - 1 for s in stride] if ceil_mode else None
+        _check.fits(op, "kernel_size", size, pad, kernel, dilation, overhang)
+        count = _count_ceil if ceil_mode else output_size
         axes = [Axis(n, count(n, *ends, k, s, d), k, s, *ends, d) for n, ends, k, s, d in
                 zip(size, pad, kernel, stride, dilation, strict=True)]
         flags = {"p": _exponent(op, self.p), "count_include_pad": _check.flag(

@@ -294,7 +294,7 @@ def _pool_axis(draw, room, ceil_mode):
 
     def axis(dilation):
         span = dilation * (kernel - 1) + 1
-        fitting = max(size, span - before - after)
+        fitting = max(size, span - before - after - (stride - 1 if ceil_mode else 0))
         out = output_size(fitting, before, after, kernel, stride, dilation)
         if ceil_mode and (out * stride + span <= fitting + before + after + stride - 1
                           and out * stride < fitting + before):

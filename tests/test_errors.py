@@ -233,6 +233,9 @@ TABLE = [
      "conv2d: no backend can run conv2d:f32:nchw:mb2g1ic8oc4ih6iw5oh4ow3kh3sh1dh0ph0 forward: "
      'c/direct: backend="numpy" was asked for; numba/direct: backend="numpy" was asked for; '
      'numpy/im2col: algorithm="direct" was asked for; numpy/direct: it has no such algorithm'),
+    (pool(X, 20, ceil_mode=True, stride=3), ValueError,
+     "max_pool2d: `kernel_size` spans 20 along the height, expected at most 8 (x has 6, "
+     "padding adds 0, ceil_mode 2)"),
     (pool(X, 2, ceil_mode=1), TypeError,
      "max_pool2d: `ceil_mode` is 1 (int), expected True or False"),
     (pool(X, 2, return_indices=None), TypeError,

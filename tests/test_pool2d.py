@@ -155,6 +155,8 @@ NASTY = [  # geometry, then the memory of x and y
     ("ic3ih6oh3kh3sh2dh0", "nchw"),  # ceil_mode: the last window hangs over
     ("ic16ih6oh3kh3sh2dh0", "nhwc"),
     ("ic4ih15iw16oh8ow8kh2sh2", "nchw"),  # ceil_mode along one axis
+    ("mb2ic5ih2iw3oh1ow1kh4kw5sh3sw3ph0pw0", "nchw"),  # one window, larger than the plane
+    ("mb2ic17ih2iw20oh1ow5kh4kw5sh3sw4ph0pw0", "nhwc"),
     ("ic4ih9iw33kh3sh2dh1", "nchw"),  # dilation and stride
     ("ic65ih9iw8kh3sh1dh1ph1", "nhwc"),
     ("ic3ih4iw64kh1kw5sh1sw3ph0pw2", "nchw"),
