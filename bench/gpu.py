@@ -36,7 +36,7 @@ def gpu(minutes, batch, layers, only_compile) -> None:
     if only_compile:
         compile_all()
         return
-    from engine.kernels.cuda_support import driver
+    from engine.kernels.cuda_support.toolchain import driver
 
     if driver.missing():
         raise click.ClickException(driver.missing())
@@ -178,7 +178,8 @@ def compile_all() -> None:
     """Every kernel of the catalog, and what each takes."""
     import collections
 
-    from engine.kernels.cuda_support import catalog, compiler
+    from engine.kernels.cuda_support import catalog
+    from engine.kernels.cuda_support.toolchain import compiler, cubins
 
     over = 0
     click.echo(f"{'kernel':56}{'target':8}{'registers':>10}{'spilled':>8}{'stack':>6}"
@@ -186,7 +187,7 @@ def compile_all() -> None:
     kernels = list(catalog.kernels())
     for kernel in kernels:
         for target in ("sm_80", "sm_90a"):
-            made = compiler.binary(kernel, target)
+            made = cubins.binary(kernel, target)
             used = compiler.usage(made.report)
             count = collections.Counter(name.split(".")[0]
                                         for name in compiler.instructions(made.cubin))

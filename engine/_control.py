@@ -152,6 +152,6 @@ def _c_library() -> str:
 
 
 def _cuda_device() -> str:
-    from engine.kernels.cuda_support import driver
+    from engine.kernels.cuda_support.toolchain import driver
 
     return driver.missing() or f"{driver.device(0).target}, numba-cuda {version('numba-cuda')}"

@@ -83,7 +83,8 @@ class Work:
 
         The last result goes to `out` where that is given.
         """
-        from engine.kernels.cuda_support import driver, launch
+        from engine.kernels.cuda_support import launch
+        from engine.kernels.cuda_support.toolchain import driver
 
         ordinal = 0 if self.on_host else self.ordinal
         device = driver.device(ordinal)

@@ -7,7 +7,8 @@ import pytest
 
 from engine import _plan
 from engine.kernels import conv2d_cuda
-from engine.kernels.cuda_support import arrays, driver, emulate
+from engine.kernels.cuda_support import arrays, emulate
+from engine.kernels.cuda_support.toolchain import driver
 
 
 class Array:
@@ -22,9 +23,9 @@ class Array:
 
 
 @contextlib.contextmanager
-def emulated():
+def emulated(device=None):
     """A device that is emulated, in place of those of this machine."""
-    device = emulate.Device()
+    device = device or emulate.Device()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(driver, "missing", lambda: None)
         patch.setattr(driver, "device", lambda ordinal: device)

@@ -9,15 +9,14 @@ import variants
 
 from engine.kernels.cuda_support import (
     catalog,
-    compiler,
     depthwise,
     direct,
-    driver,
     gemm,
     gemm_weight,
     sums,
 )
 from engine.kernels.cuda_support import pooling as pools
+from engine.kernels.cuda_support.toolchain import compiler, cubins, driver
 
 PACKAGES = ("numba-cuda", "nvidia-nvvm", "nvidia-cuda-nvcc", "nvidia-cuda-nvrtc",
             "nvidia-cuda-nvdisasm")
@@ -76,13 +75,13 @@ def test_machine_code_is_kept(tmp_path, monkeypatch):
     """On disk, for the sources that it was made from."""
     monkeypatch.setenv("ENGINE_CUDA_CACHE", str(tmp_path))
     kernel = sums.add_up("float16")
-    first = compiler.binary(kernel, "sm_80")
+    first = cubins.binary(kernel, "sm_80")
     (file,) = tmp_path.iterdir()
     monkeypatch.setattr(compiler, "compiled", None)  # not made again
-    assert compiler.binary(kernel, "sm_80") == first
-    monkeypatch.setattr(compiler, "_sources", lambda: "others")
+    assert cubins.binary(kernel, "sm_80") == first
+    monkeypatch.setattr(cubins, "_sources", lambda: "others")
     with pytest.raises(TypeError, match="not callable"):
-        compiler.binary(kernel, "sm_80")
+        cubins.binary(kernel, "sm_80")
     assert first.entry.encode() in file.read_bytes()
 
 

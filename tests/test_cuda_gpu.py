@@ -13,7 +13,7 @@ from variants import Variant
 import engine
 from engine._problem import PRECISIONS
 from engine.kernels import conv2d_cuda
-from engine.kernels.cuda_support import driver
+from engine.kernels.cuda_support.toolchain import driver
 
 pytestmark = [pytest.mark.gpu,
               pytest.mark.skipif(driver.missing() is not None, reason=str(driver.missing()))]

@@ -22,7 +22,7 @@ def load(op: str, backend: str) -> ModuleType | str:
     if importlib.util.find_spec(name) is None:
         return f"there is no {backend} kernel for {op}"
     if backend == "cuda":
-        from .cuda_support import driver
+        from .cuda_support.toolchain import driver
 
         if driver.missing() is not None:
             return driver.missing()

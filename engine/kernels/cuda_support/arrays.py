@@ -15,7 +15,7 @@ import numpy as np
 
 from engine._problem import named_dtype
 
-from . import driver
+from .toolchain import driver
 
 _DLPACK_CUDA = (2, 13)  # device memory, managed memory
 _LEGACY_STREAM = 1  # what the CUDA array interface calls the default stream

@@ -5,7 +5,8 @@ it does not matter.  A *lane* value, of a few numbers that one thread holds in r
 axis more in front; operations that are elementwise broadcast over it.  Control flow must be the
 same for all blocks and threads: what differs is a condition given to `load`, `store` or `select`.
 
-Calling an intrinsic is emulating it.  What it is on a GPU stands in `lowering` under its name.
+Calling an intrinsic is emulating it.  What it is on a GPU stands under its name in
+``toolchain/lowering*.py``.
 """
 
 from __future__ import annotations

@@ -1,28 +1,21 @@
-"""From a kernel to machine code, on disk once it has been made; needs no GPU.
+"""From a kernel to machine code; needs no GPU.
 
 numba-cuda turns the source into PTX, ptxas of the CUDA toolkit PTX into a cubin and a report of
-registers and spills.  With `lowering`, this is all that depends on numba-cuda.
+registers and spills.
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
-import os
 import re
 import subprocess
-import sys
 import tempfile
 import types
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
 
-from .intrinsics import Intrinsic
-from .kernel import Kernel
-
-_PACKAGES = ("numba-cuda", "llvmlite", "nvidia-nvvm", "nvidia-cuda-nvcc")
-_HERE = Path(__file__).parent
+from ..intrinsics import Intrinsic
+from ..kernel import Kernel
 
 
 class Missing(ImportError):
@@ -44,25 +37,6 @@ class Usage(NamedTuple):
     spilled: int  # bytes of stores and loads
     stack: int
     shared: int
-
-
-def binary(kernel: Kernel, target: str) -> Binary:
-    """The machine code of a kernel for "sm_80", "sm_90a" ..., from disk where it is there."""
-    path = _folder() / f"{_key(kernel, target)}.cubin"
-    try:
-        header, _, cubin = path.read_bytes().partition(b"\0")
-        entry, _, report = header.decode().partition("\n")
-        return Binary(entry, cubin, report)
-    except OSError:
-        made = compiled(kernel, target)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(f"{made.entry}\n{made.report}".encode() + b"\0" + made.cubin)
-        os.replace(file.name, path)
-    except OSError:
-        pass  # a folder that cannot be written: the next process compiles again
-    return made
 
 
 def compiled(kernel: Kernel, target: str) -> Binary:
@@ -164,33 +138,3 @@ def _bound(value, made):
             made[value] = cuda.jit(device=True, inline="always")(_native(value, made))
         return made[value]
     return value
-
-
-# ---- the cache on disk -------------------------------------------------------------------------
-
-def _folder() -> Path:
-    named = os.environ.get("ENGINE_CUDA_CACHE", "").strip()
-    base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(named) if named else Path(base, "convengine", "cuda")
-
-
-def _key(kernel: Kernel, target: str) -> str:
-    everything = (kernel.name, target, _versions(), _sources())
-    return hashlib.sha256(repr(everything).encode()).hexdigest()[:32]
-
-
-@functools.cache
-def _versions():
-    def version(name):
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            return None
-
-    return sys.version_info[:2], tuple(map(version, _PACKAGES))
-
-
-@functools.cache
-def _sources() -> str:
-    files = b"".join(path.read_bytes() for path in sorted(_HERE.glob("*.py")))
-    return hashlib.sha256(files).hexdigest()

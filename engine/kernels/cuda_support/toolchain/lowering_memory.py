@@ -5,7 +5,7 @@ from __future__ import annotations
 from llvmlite import ir
 from numba.cuda import cgutils, types
 
-from .intrinsics import accumulator
+from ..intrinsics import accumulator
 from .lowering_lanes import (
     F32,
     F64,

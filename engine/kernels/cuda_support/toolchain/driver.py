@@ -10,8 +10,8 @@ from importlib import metadata
 
 import numpy as np
 
-from . import compiler
-from .kernel import Kernel
+from ..kernel import Kernel
+from . import cubins
 
 _CODES = {"ADDRESS": "q", "I64": "q", "I32": "i", "F64": "d"}
 
@@ -147,7 +147,7 @@ class _Launcher:
     """A loaded kernel; arguments are packed into one buffer for each thread of Python."""
 
     def __init__(self, cuda, kernel: Kernel, target: str):
-        made = compiler.binary(kernel, target)
+        made = cubins.binary(kernel, target)
         self._cuda = cuda
         self._module = _checked(cuda.cuModuleLoadData(made.cubin))
         self._function = _checked(cuda.cuModuleGetFunction(self._module, made.entry.encode()))
