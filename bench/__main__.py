@@ -5,6 +5,7 @@ import click
 from bench.calls import calls
 from bench.compare import compare
 from bench.gpu import gpu
+from bench.models import models
 from bench.peaks import peaks
 from bench.report import table
 from bench.roofline import roofline
@@ -16,7 +17,7 @@ def main() -> None:
     """Measure engine: floors, peers, call overhead and scaling."""
 
 
-for command in (peaks, compare, table, roofline, calls, scaling, gpu):
+for command in (peaks, compare, table, roofline, calls, scaling, models, gpu):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -14,6 +14,8 @@ from engine._problem import Conv2dProblem, Pool2dProblem, named_dtype, output_si
 
 CONV_OPS = ("forward", "backward_data", "backward_weight")
 POOL_OPS = ("max", "max_index", "max_backward", "avg", "avg_backward")
+# Largest difference between results, relative to the largest value.
+TOLERANCE = {"float64": 1e-11, "float32": 1e-4, "float16": 1e-2, "bfloat16": 4e-2}
 INDEX_BYTES = 8  # positions of maxima are int64 here and in PyTorch
 
 
@@ -25,6 +27,14 @@ class Case:
 
     def __str__(self) -> str:
         return f"{self.op} {self.problem}"
+
+    @property
+    def dtype(self) -> str:
+        return self.problem.dtype.name
+
+    @property
+    def tolerance(self) -> float:
+        return TOLERANCE[self.dtype]
 
     @property
     def flops(self) -> int:
@@ -47,6 +57,17 @@ class Case:
                          "backward_weight": (x + y, weight)}[self.op]
         return size * read, size * written
 
+    def inputs(self) -> dict[str, np.ndarray]:
+        """x, dy and (convolutions) weight, plain NCHW, the same in every process."""
+        p = self.problem
+        rng = np.random.default_rng(zlib.crc32(str(self).encode()))
+        shapes = {"x": p.x_shape, "dy": p.y_shape}
+        if self.op in CONV_OPS:
+            shapes["weight"] = p.weight_shape
+        draw = np.float64 if p.dtype == np.float64 else np.float32
+        return {name: (rng.random(shape, draw) - draw(0.5)).astype(p.dtype, copy=False)
+                for name, shape in shapes.items()}
+
 
 def cases(layers: Iterable[Layer], ops: Iterable[str], batches: Iterable[int],
           dtype: str) -> list[Case]:
@@ -65,18 +86,6 @@ def _case(layer: Layer, op: str, n: int | None, dtype: np.dtype) -> Case:
     if op in CONV_OPS:
         return Case(layer.name, op, Conv2dProblem.parse(layer.text, n=n, dtype=dtype))
     return Case(layer.name, op, Pool2dProblem.parse(layer.text, kind=op[:3], dtype=dtype))
-
-
-def inputs(case: Case) -> dict[str, np.ndarray]:
-    """x, dy and (convolutions) weight, plain NCHW, the same in every process."""
-    p = case.problem
-    rng = np.random.default_rng(zlib.crc32(str(case).encode()))
-    shapes = {"x": p.x_shape, "dy": p.y_shape}
-    if case.op in CONV_OPS:
-        shapes["weight"] = p.weight_shape
-    draw = np.float64 if p.dtype == np.float64 else np.float32
-    return {name: (rng.random(shape, draw) - draw(0.5)).astype(p.dtype, copy=False)
-            for name, shape in shapes.items()}
 
 
 def in_order(array: np.ndarray, order: str) -> np.ndarray:

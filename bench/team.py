@@ -16,14 +16,13 @@ import numpy as np
 
 from bench.bystanders import Bystanders
 from bench.cases import Case
-from bench.peers import PEERS
+from bench.networks import NetworkCase
+from bench.peers import PEERS, Peer
 
 # Between two turns: OpenMP threads spin for a while after their work.
 PAUSE_SECONDS = 0.05
 THREAD_VARIABLES = ("ENGINE_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
                     "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
-# Largest difference from the reference, relative to its largest value.
-TOLERANCE = {"float64": 1e-11, "float32": 1e-4, "float16": 1e-2, "bfloat16": 4e-2}
 
 
 class Refused(Exception):
@@ -54,12 +53,12 @@ class Outcome:
 
 
 class Worker:
-    def __init__(self, peer: str, threads: int, environment: dict[str, str]):
+    def __init__(self, peer: Peer, threads: int, environment: dict[str, str]):
         self.peer = peer
         self.failures: set[str] = set()
-        self.command = [sys.executable, "-m", "bench.worker", PEERS[peer].module, str(threads)]
+        self.command = [sys.executable, "-m", "bench.worker", peer.module, str(threads)]
         settings = dict.fromkeys(THREAD_VARIABLES, str(threads))
-        self.environment = {**os.environ, **settings, **PEERS[peer].environment, **environment}
+        self.environment = {**os.environ, **settings, **peer.environment, **environment}
         self._start()
 
     def _start(self) -> None:
@@ -81,7 +80,7 @@ class Worker:
             raise Refused(value)
         if status == "failed":
             if value not in self.failures:  # the same one on every layer is shown once
-                print(f"{self.peer}: {method} failed\n{value}", file=sys.stderr)
+                print(f"{self.peer.module}: {method} failed\n{value}", file=sys.stderr)
                 self.failures.add(value)
             raise Refused(f"FAILED: {value.splitlines()[-1]}")
         return value
@@ -96,15 +95,16 @@ class Worker:
 class Team:
     """The workers of these contestants; one computes while the others wait on their pipes."""
 
-    def __init__(self, contestants: Iterable[Contestant], backend: str | None = None):
+    def __init__(self, contestants: Iterable[Contestant], backend: str | None = None,
+                 peers: dict[str, Peer] = PEERS):
         self.contestants = list(contestants)
         self.bystanders = Bystanders()  # of the last race
         self.workers: dict[tuple[str, int], Worker] = {}
         for c in self.contestants:
             if (c.peer, c.threads) not in self.workers:
                 forced = {"ENGINE_BACKEND": backend} if backend and c.peer == "engine" else {}
-                self.workers[c.peer, c.threads] = Worker(c.peer, c.threads, forced)
-        self.versions = {PEERS[peer].module: worker.ask("version")
+                self.workers[c.peer, c.threads] = Worker(peers[c.peer], c.threads, forced)
+        self.versions = {peers[peer].module: worker.ask("version")
                          for (peer, _), worker in self.workers.items()}
 
     def __enter__(self) -> Team:
@@ -117,7 +117,7 @@ class Team:
     def worker(self, contestant: Contestant) -> Worker:
         return self.workers[contestant.peer, contestant.threads]
 
-    def race(self, case: Case, rounds: int) -> dict[Contestant, Outcome]:
+    def race(self, case: Case | NetworkCase, rounds: int) -> dict[Contestant, Outcome]:
         """Prepare and check everyone, then let each compute in its turn, round after round."""
         self.bystanders = Bystanders()
         outcomes = self._prepare(case)
@@ -141,7 +141,7 @@ class Team:
         outcome.minimum = min(outcome.minimum, least)
         outcome.medians.append(median)
 
-    def _prepare(self, case: Case) -> dict[Contestant, Outcome]:
+    def _prepare(self, case: Case | NetworkCase) -> dict[Contestant, Outcome]:
         reference = None  # the first contestant's results; everyone must agree with them
         outcomes = {}
         for contestant in self.contestants:
@@ -154,11 +154,12 @@ class Team:
                 continue
             if reference is None:
                 reference = results
-            outcome.mismatch = _difference(reference, results, case.problem.dtype.name)
+            outcome.mismatch = _difference(reference, results, case)
         return outcomes
 
 
-def _difference(expected: list[np.ndarray], found: list[np.ndarray], dtype: str) -> str:
+def _difference(expected: list[np.ndarray], found: list[np.ndarray],
+                case: Case | NetworkCase) -> str:
     """What is wrong with the results, or ""."""
     for a, b in zip(expected, found, strict=True):
         if a.shape != b.shape:
@@ -167,8 +168,9 @@ def _difference(expected: list[np.ndarray], found: list[np.ndarray], dtype: str)
             if (wrong := np.count_nonzero(a != b)):
                 return f"{wrong} of {a.size} positions differ"
             continue
-        a, b = (np.asarray(v, np.float64 if dtype == "float64" else np.float32) for v in (a, b))
+        wide = np.float64 if case.dtype == "float64" else np.float32
+        a, b = np.asarray(a, wide), np.asarray(b, wide)
         worst = float(np.max(np.abs(a - b), initial=0)) / (float(np.max(np.abs(a), initial=0)) or 1)
-        if not worst <= TOLERANCE[dtype]:
+        if not worst <= case.tolerance:
             return f"differs by {worst:.1e} of the largest value"
     return ""

@@ -12,7 +12,7 @@ import pickle
 import sys
 import traceback
 
-from bench import cases, timing
+from bench import timing
 
 
 class Bench:
@@ -26,9 +26,9 @@ class Bench:
     def version(self) -> str:
         return self.peer.version()
 
-    def prepare(self, case: cases.Case, variant: str):
+    def prepare(self, case, variant: str):
         """Set the case up and run it once; its results and the kernel that ran."""
-        call = self.peer.prepare(case, variant, cases.inputs(case))
+        call = self.peer.prepare(case, variant, case.inputs())
         results = self.peer.arrays(call())
         self.prepared[variant] = call
         return results, self.peer.ran()

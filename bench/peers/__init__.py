@@ -37,3 +37,8 @@ PEERS = {
     "torch-as-installed": Peer("pytorch", "inst."),
     "onnxruntime": Peer("onnx_runtime", "ort", ("nchw",), TUNED_MALLOC),
 }
+NETWORK_PEERS = {  # those that `bench models` compares
+    "engine": Peer("networks_ours", "engine", ("nchw",)),
+    "torch": Peer("networks_torch", "torch", environment=TUNED_MALLOC),
+    "onnxruntime": Peer("networks_onnx", "ort", ("nchw",), TUNED_MALLOC),
+}

@@ -30,9 +30,9 @@ def prepare(case: Case, variant: str, inputs: dict[str, np.ndarray]):
         raise ValueError("ONNX knows one order of axes")
     if case.problem.dtype.name not in _TYPES:
         raise ValueError(f"no {case.problem.dtype.name} on the CPU")
-    session = _session(_model(case, inputs))
+    run = session(_model(case, inputs)).run
     feed = {"x": inputs["x"]}
-    return lambda: session.run(None, feed)
+    return lambda: run(None, feed)
 
 
 def arrays(result) -> list[np.ndarray]:
@@ -43,7 +43,7 @@ def ran() -> str:
     return ""
 
 
-def _session(model) -> onnxruntime.InferenceSession:
+def session(model) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = _threads
     options.log_severity_level = 3

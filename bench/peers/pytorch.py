@@ -8,7 +8,7 @@ import torch.nn.functional as F
 
 from bench.cases import CONV_OPS, Case, ceil_mode, symmetric_padding
 
-_FORMAT = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
+FORMATS = {"nchw": torch.contiguous_format, "nhwc": torch.channels_last}
 _aten = torch.ops.aten
 
 
@@ -22,7 +22,7 @@ def start(threads: int) -> None:
 
 
 def prepare(case: Case, variant: str, inputs: dict[str, np.ndarray]):
-    tensors = {name: _tensor(array).contiguous(memory_format=_FORMAT[variant])
+    tensors = {name: _tensor(array).contiguous(memory_format=FORMATS[variant])
                for name, array in inputs.items()}
     kind = _convolution if case.op in CONV_OPS else _pooling
     return kind(case, **tensors)

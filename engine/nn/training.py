@@ -126,7 +126,7 @@ def _epoch(run: Run, batches, prepare, workers, loss, stop, bar) -> bool:
     for x, target in data.ahead(prepare, jobs, workers):
         if model.stop_training:
             break
-        value, correct = _train_on(model, x, target, loss, stop)
+        value, correct = train_on(model, x, target, loss, stop)
         run.optimizer.step(model.trained_weights, model.trained_gradients, run.progress)
         run.step += 1
         run.tally.add(value, correct, len(x))
@@ -139,7 +139,7 @@ def _epoch(run: Run, batches, prepare, workers, loss, stop, bar) -> bool:
     return not model.stop_training
 
 
-def _train_on(model, x, target, loss, stop) -> tuple[float, int]:
+def train_on(model, x, target, loss, stop) -> tuple[float, int]:
     """One batch forward and backward; the gradients are left in the model."""
     y = model.forward(x, training=True, stop=stop)
     model.backward(loss.gradient(y, target), need_dx=False, stop=stop)
