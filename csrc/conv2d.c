@@ -137,7 +137,9 @@ static void run_call(const engine_conv2d *p, int32_t direction, const elem *sour
         case AMX:
             for (int64_t f = 0; f < call.count; f++) NAME(amx_correlate)(&call.c[f], source, weight, bias, dest, rest);
             break;
-        case WINOGRAD: NAME(winograd)(call.c, source, p->packed ? NULL : weight, p->packed ? weight : NULL, bias, dest, rest);
+        case WINOGRAD:
+            if (ELEM_IS_FLOATING)
+                NAME(winograd)(call.c, source, p->packed ? NULL : weight, p->packed ? weight : NULL, bias, dest, rest);
     }
 }
 
@@ -157,7 +159,7 @@ static int64_t call_workspace(const engine_conv2d *p, int32_t direction) {
         case AMX:
             for (int64_t f = 0; f < call.count; f++) most = max64(most, NAME(amx_correlate_workspace)(&call.c[f]));
             break;
-        case WINOGRAD: most = NAME(winograd_workspace)(call.c, p->packed);
+        case WINOGRAD: most = ELEM_IS_FLOATING ? NAME(winograd_workspace)(call.c, p->packed) : 0;
     }
     free(memory);
     return call.bytes + most;
@@ -171,7 +173,7 @@ int64_t NAME(conv2d_workspace)(const engine_conv2d *p, int32_t direction) {
         case POINTWISE: return NAME(pointwise_weight_workspace)(&c);
         case DEPTHWISE: return NAME(depthwise_weight_workspace)(&c);
         case NARROW: return NAME(narrow_weight_workspace)(&c);
-        case WINOGRAD: return NAME(winograd_weight_workspace)(&c);
+        case WINOGRAD: return ELEM_IS_FLOATING ? NAME(winograd_weight_workspace)(&c) : 0;
         default: return NAME(conv2d_weight_workspace)(p);
     }
 }
@@ -194,7 +196,9 @@ void NAME(conv2d_backward_weight)(const engine_conv2d *p, const void *dy, const 
         case POINTWISE: NAME(pointwise_weight)(&c, x, dy, dweight, workspace); break;
         case FIRST_LAYER:
         case DENSE: NAME(conv2d_weight)(p, dy, x, dweight, workspace); break;
-        case WINOGRAD: NAME(winograd_weight)(&c, x, dy, dweight, workspace); break;
+        case WINOGRAD:
+            if (ELEM_IS_FLOATING) NAME(winograd_weight)(&c, x, dy, dweight, workspace);
+            break;
         case AMX: break; /* it has none */
     }
 }
@@ -208,7 +212,7 @@ int64_t NAME(conv2d_packed_bytes)(const engine_conv2d *p, int32_t direction) {
     fill_call(p, direction, &call, memory);
     int64_t bytes = 0;
     switch (kind_of(p, &call)) {
-        case WINOGRAD: bytes = NAME(winograd_packed_bytes)(call.c); break;
+        case WINOGRAD: bytes = ELEM_IS_FLOATING ? NAME(winograd_packed_bytes)(call.c) : 0; break;
         case DENSE:
             for (int64_t f = 0; f < call.count; f++) bytes += NAME(correlate_packed_bytes)(&call.c[f]);
             break;
@@ -220,7 +224,7 @@ int64_t NAME(conv2d_packed_bytes)(const engine_conv2d *p, int32_t direction) {
 
 void NAME(conv2d_pack_weight)(const engine_conv2d *p, int32_t direction, const void *weight, void *packed) {
     struct call call = count_call(p, direction);
-    if (p->algorithm == ENGINE_WINOGRAD) {
+    if (ELEM_IS_FLOATING && p->algorithm == ENGINE_WINOGRAD) {
         struct correlation c = phase_of(p, direction, &call, 0);
         NAME(winograd_pack)(&c, weight, packed);
         return;

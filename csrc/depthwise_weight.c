@@ -115,8 +115,12 @@ INLINE void all_columns(const int taps_h, const int step, const struct job *job,
     for (; j < job->c->taps_w; j++) add_columns(taps_h, 1, step, job, s, j);
 }
 
-/* which taps_h and step are instantiated */
+/* which taps_h and step are instantiated; for integers the usual ones, as each takes much code */
+#if ELEM_IS_FLOATING
 #define CASES CASE(1, 1) CASE(3, 1) CASE(5, 1) CASE(7, 1) CASE(3, 2) CASE(5, 2) CASE(7, 2)
+#else
+#define CASES CASE(3, 1) CASE(5, 1) CASE(3, 2)
+#endif
 
 int NAME(depthwise_weight_suits)(const struct correlation *c) {
     if (c->sc > 1 || c->s_stride[3] != 1 || c->d_stride[3] != 1 || c->taps_w > WIDEST) return 0;

@@ -1,6 +1,6 @@
 /* Winograd's F(4x4, 3x3): stride-1 correlations with 3x3 taps by a quarter of the multiplications, and the gradient of their
    weights by F(3x3, 4x4).  winograd_transform.h holds the mathematics, whose fractions mean nothing to integers: for those this
-   is compiled but never called. */
+   is not compiled, so that its calls stand behind ELEM_IS_FLOATING. */
 #ifndef ENGINE_WINOGRAD_H
 #define ENGINE_WINOGRAD_H
 
