@@ -1,7 +1,8 @@
 /* The pool: started at first use, asleep while idle, gone after fork.
 
-   The caller works too and hands out tasks through one atomic counter.  A call that finds the pool busy with another
-   Python thread's call runs on its own thread alone: nobody waits for somebody else's convolution. */
+   The caller works too.  Every worker has a share of the tasks, the same one in every call alike, so that it finds in its
+   caches what it left there; who is done with his own share takes from the others'.  A call that finds the pool busy with
+   another Python thread's call runs on its own thread alone: nobody waits for somebody else's convolution. */
 #include "thread.h"
 
 #include <stdatomic.h>
@@ -33,10 +34,14 @@ static uint64_t born[MAX_THREADS];    /* the generation at which each helper was
 static struct {
     void (*body)(void *, int64_t, int64_t);
     void *context;
-    int64_t tasks;
     int64_t helpers; /* helpers 1..helpers take part */
-    _Atomic int64_t next;
 } job;
+
+/* The tasks of each worker that nobody has begun, on a cache line of its own. */
+static struct {
+    _Alignas(64) _Atomic int64_t next;
+    int64_t end;
+} share[MAX_THREADS];
 
 static inline void relax(void) {
 #if defined(__x86_64__) || defined(__i386__)
@@ -46,10 +51,20 @@ static inline void relax(void) {
 #endif
 }
 
+static void share_out(int64_t tasks, int64_t workers) {
+    for (int64_t w = 0; w < workers; w++) {
+        atomic_store_explicit(&share[w].next, tasks / workers * w + tasks % workers * w / workers, memory_order_relaxed);
+        share[w].end = tasks / workers * (w + 1) + tasks % workers * (w + 1) / workers;
+    }
+}
+
 static void work(int64_t worker) {
-    int64_t task;
-    while ((task = atomic_fetch_add_explicit(&job.next, 1, memory_order_relaxed)) < job.tasks)
-        job.body(job.context, task, worker);
+    int64_t workers = job.helpers + 1, task;
+    for (int64_t k = 0; k < workers; k++) {
+        int64_t whose = worker + k < workers ? worker + k : worker + k - workers;
+        while ((task = atomic_fetch_add_explicit(&share[whose].next, 1, memory_order_relaxed)) < share[whose].end)
+            job.body(job.context, task, worker);
+    }
 }
 
 static void *helper(void *argument) {
@@ -111,9 +126,8 @@ void engine_parallel(int64_t threads, int64_t tasks, void (*body)(void *, int64_
     start(threads - 1);
     job.body = body;
     job.context = context;
-    job.tasks = tasks;
     job.helpers = threads - 1;
-    atomic_store_explicit(&job.next, 0, memory_order_relaxed);
+    share_out(tasks, threads);
     atomic_store_explicit(&running, started, memory_order_relaxed);
     pthread_mutex_lock(&lock);
     atomic_fetch_add_explicit(&generation, 1, memory_order_release);

@@ -51,7 +51,7 @@ def replay(request):
     return line
 
 
-SMALL = {"conv2d_c": "THREADED_MACS", "conv2d_numba": "_PARALLEL_MACS",
+SMALL = {"conv2d_c": "THREADED_WORK", "conv2d_numba": "_PARALLEL_MACS",
          "pool2d_numba": "_PARALLEL_WINDOW_CELLS"}
 
 

@@ -15,7 +15,7 @@ from engine.kernels.c_call import address, scratch
 
 ALGORITHMS = ("direct", "im2col", "winograd", "bf16x6")
 
-THREADED_MACS = 1 << 20
+THREADED_WORK = 1 << 20  # multiply-adds, or what takes as long
 
 _ALGORITHM = {"direct": lib.ENGINE_DIRECT, "im2col": lib.ENGINE_IM2COL,
               "winograd": lib.ENGINE_WINOGRAD, "bf16x6": lib.ENGINE_BF16X6}
@@ -233,6 +233,9 @@ def _describe(problem, algorithm, x, weight, y, relu=False):
 
 
 def _threads(problem):
-    """Waking a thread costs microseconds: a small problem stays on the caller's."""
-    return 1 if problem.macs < THREADED_MACS else _config.get_num_threads()
+    """Waking a thread costs microseconds: a small problem stays on the caller's.
+
+    A float32 takes as long to read or write as eight multiply-adds."""
+    work = problem.macs + 2 * problem.nbytes
+    return 1 if work < THREADED_WORK else _config.get_num_threads()
 
