@@ -126,7 +126,9 @@ def predict(model, images, weights, style, labels):
     from engine import nn
 
     if model in nn.models.MODELS:
-        _predict_photos(nn.models.MODELS[model](), images, weights, style, labels)
+        with nn.initializers.undrawn():
+            network = nn.models.MODELS[model]()
+        _predict_photos(network, images, weights, style, labels)
     elif Path(model).is_file():
         _predict_figures(model, images)
     else:
@@ -169,7 +171,7 @@ def _predict_photos(network, images, weights, style, labels):
     if names is None or len(names) != classes:
         names = range(classes)
     for path in images:
-        picture = photos.read_photo(path, network.input_shape[1])
+        picture = photos.read_middle(path, network.input_shape[1:], share=0.875)
         chances = network.predict(photos.prepare(picture, style)[None])[0]
         click.echo(path)
         for i in chances.argsort()[::-1][:5]:
@@ -183,17 +185,18 @@ def summary(model):
     """Print the layers of MODEL, a known name or a saved file; without it, list the known names."""
     from engine import nn
 
-    if model is None:
-        for name, make in nn.models.MODELS.items():
-            network = make(seed=0)
-            click.echo(f"{name:<24} {network.num_params:>12,} parameters, "
-                       f"input {network.input_shape}")
-        return
-    if model not in nn.models.MODELS and not Path(model).is_file():
+    if model is not None and model not in nn.models.MODELS and not Path(model).is_file():
         raise ValueError(f"summary: `{model}` is neither a file nor one of "
                          f"{', '.join(nn.models.MODELS)}")
-    known = nn.models.MODELS.get(model)
-    (known(seed=0) if known else nn.load(model)).summary()
+    with nn.initializers.undrawn():  # they are only counted
+        if model is not None:
+            make = nn.models.MODELS.get(model)
+            (make() if make else nn.load(model)).summary()
+            return
+        for name, make in nn.models.MODELS.items():
+            network = make()
+            click.echo(f"{name:<24} {network.num_params:>12,} parameters, "
+                       f"input {network.input_shape}")
 
 
 @cli.command()

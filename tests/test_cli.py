@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from published import PARAMETERS
 
 import engine
 from engine import datasets, nn
@@ -159,6 +160,11 @@ def test_summary_of_a_name_and_of_a_file(trained):
     by_file = command("summary", trained[0] / "model.safetensors")
     assert by_name.returncode == by_file.returncode == 0
     assert by_name.stdout == by_file.stdout and "61,706 parameters" in by_name.stdout
+    rows = re.findall(r"^(\w+) +([\d,]+) parameters, input \(.+\)$", command("summary").stdout,
+                      re.MULTILINE)
+    assert [name for name, _ in rows] == list(nn.models.MODELS)
+    counts = {name: int(count.replace(",", "")) for name, count in rows}
+    assert {name: counts[name] for name in PARAMETERS} == PARAMETERS
     wrong = command("summary", "lenet6")
     assert wrong.returncode == 1
     assert wrong.stderr.startswith("engine: summary: `lenet6` is neither a file nor one of lenet5,")

@@ -347,6 +347,16 @@ MESSAGES = {
                 "evaluate: `y` has shape (4, 2) and dtype float64, expected (N,)"),
     "validation": (lambda: _small().fit(X, LABELS, validation_data=(X, LABELS - 1)), ValueError,
                    "fit: validation_data: `y` has class -1, expected 0 to 2"),
+    "split": (lambda: _small().fit(X, LABELS, validation_split=1), ValueError,
+              "fit: `validation_split` is 1, expected at least 0 and below 1"),
+    "split of few": (lambda: _small().fit(X, LABELS, validation_split=0.9), ValueError,
+                     "fit: `validation_split` is 0.9, expected a share that leaves samples on "
+                     "both sides (x has 4)"),
+    "split of batches": (lambda: _small().fit(iter([(X, LABELS)]), validation_split=0.5),
+                         ValueError, "fit: `validation_split` is 0.5, expected 0 or arrays x and y "
+                         "(x is a list_iterator: pass validation_data)"),
+    "split without y": (lambda: _small().fit(X, validation_split=0.5), TypeError,
+                        "fit: `y` is None, expected the targets of x"),
     "epochs": (lambda: _small().fit(X, LABELS, epochs=1.5), TypeError,
                "fit: `epochs` is 1.5, expected an integer"),
     "batch_size": (lambda: _small().fit(X, LABELS, batch_size=0), ValueError,

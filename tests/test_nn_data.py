@@ -8,7 +8,7 @@ import pytest
 from test_nn_training import bars, network, train
 
 from engine import nn
-from engine.nn import data
+from engine.nn import data, photos
 
 
 def batches(n=64, size=16):
@@ -128,7 +128,22 @@ def test_the_middle_of_a_photograph_is_taken(tmp_path):
     pixels = np.zeros((4, 8, 3), np.uint8)
     pixels[:, 2:6] = 255
     image.fromarray(pixels).save(tmp_path / "wide.png")
-    np.testing.assert_array_equal(data.read_fitted(tmp_path / "wide.png", (4, 4)), 1)
+    np.testing.assert_array_equal(photos.read_middle(tmp_path / "wide.png", (4, 4)), 255)
+    pixels[1:3, 3:5] = 90
+    image.fromarray(pixels).save(tmp_path / "wide.png")
+    half = photos.read_middle(tmp_path / "wide.png", (2, 2), share=0.5)
+    np.testing.assert_array_equal(half, np.full((2, 2, 3), 90))
+
+
+def test_photographs_are_turned_upright(tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    pixels = np.zeros((4, 4, 3), np.uint8)
+    pixels[0] = 255  # the top, which is on the right of the picture
+    tag = image.Exif()
+    tag[0x0112] = 6  # orientation: turned clockwise
+    image.fromarray(pixels).save(tmp_path / "turned.png", exif=tag)
+    upright = photos.read_middle(tmp_path / "turned.png", (4, 4))
+    np.testing.assert_array_equal(upright, np.rot90(pixels, -1))
 
 
 def test_training_on_a_folder(folder):

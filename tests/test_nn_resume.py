@@ -156,7 +156,7 @@ def test_what_cannot_be_resumed_is_refused(tmp_path):
         ({"batch_size": 15}, "fit: `batch_size` is 15, expected 16 as in"),
         ({"optimizer": nn.SGD()}, "fit: `optimizer` is SGD, expected Adam as in"),
         ({"model": nn.Sequential([nn.Flatten(), nn.Dense(2), nn.Softmax()])},
-         "dense_1.weight has shape (2, 36), expected (2, 64)"),
+         "dense_1.weight is (2, 36), expected (2, 64)"),
     ]:
         with pytest.raises(ValueError) as raised:
             fit(**options)

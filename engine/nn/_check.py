@@ -79,3 +79,20 @@ def same_length(who: str, x: np.ndarray, y: np.ndarray) -> None:
         raise ValueError(f"{who}: `y` has {len(y)} samples, expected {len(x)} (as many as x)")
     if len(x) == 0:
         raise ValueError(f"{who}: `x` has 0 samples, expected at least 1")
+
+
+def same_arrays(complaint: str, expected: dict, arrays: dict, fits=operator.eq) -> None:
+    """The arrays must have those names, and shapes that fit; what does not is listed.
+
+    `complaint` is the message up to the list, ``fits(shape, expected)`` compares two shapes.
+    """
+    missing = [name for name in expected if name not in arrays]
+    unknown = [name for name in arrays if name not in expected]
+    shapes = [f"{name} is {arrays[name].shape}, expected {value.shape}"
+              for name, value in expected.items()
+              if name in arrays and not fits(arrays[name].shape, value.shape)]
+    faults = [f"{what}: {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}"
+              for what, names in (("missing", missing), ("not known", unknown),
+                                  ("of another shape", shapes)) if names]
+    if faults:
+        raise ValueError(f"{complaint}: {'; '.join(faults)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -9,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.nn import _check
-from engine.nn._extras import need
+from engine.nn import _check, photos
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
@@ -65,22 +65,11 @@ class ImageFolder:
 
     def __getitem__(self, indices) -> np.ndarray:
         numbers = np.arange(len(self))[indices]
-        pictures = [read_fitted(self.paths[i], self.size) for i in np.atleast_1d(numbers)]
-        x = np.stack(pictures) if pictures else np.empty((0, *self.size, 3), np.float32)
+        pictures = [photos.read_middle(self.paths[i], self.size) for i in np.atleast_1d(numbers)]
+        x = np.array(pictures, np.float32).reshape(-1, *self.size, 3) / 255
         x = np.ascontiguousarray(x.transpose(0, 3, 1, 2)) if self.layout == "NCHW" else x
         x = self.transform(x) if self.transform else x
         return x if np.ndim(numbers) else x[0]
-
-
-def read_fitted(path, size: tuple[int, int]) -> np.ndarray:
-    """The photograph in a file as float32 (H, W, 3) from 0 to 1, its middle scaled to `size`."""
-    ops = need("PIL.ImageOps", "reading images")
-    image = need("PIL.Image", "reading images")
-    height, width = size
-    with image.open(path) as file:
-        upright = ops.exif_transpose(file).convert("RGB")
-    fitted = ops.fit(upright, (width, height), image.Resampling.BILINEAR)
-    return np.asarray(fitted, np.float32) / 255
 
 
 class Indexed:
@@ -137,6 +126,23 @@ def is_stream(x) -> bool:
     if isinstance(x, ImageFolder) or hasattr(x, "__array__"):
         return False
     return hasattr(x, "__next__") or not isinstance(x, (list, tuple)) and hasattr(x, "__iter__")
+
+
+def split(who: str, x, y, share: float):
+    """Samples x and targets y without the last ones, that share of them, and the pair of those."""
+    share = _check.number(who, "validation_split", share, 0, 1)
+    if is_stream(x) or isinstance(x, ImageFolder):
+        raise ValueError(f"{who}: `validation_split` is {share:g}, expected 0 or arrays x and y "
+                         f"(x is a {type(x).__name__}: pass validation_data)")
+    if y is None:
+        raise TypeError(f"{who}: `y` is None, expected the targets of x")
+    x, y = np.asarray(x), np.asarray(y)
+    _check.same_length(who, x, y)
+    first = math.floor(len(x) * (1 - share))
+    if first == 0 or first == len(x):
+        raise ValueError(f"{who}: `validation_split` is {share:g}, expected a share that leaves "
+                         f"samples on both sides (x has {len(x)})")
+    return x[:first], y[:first], (x[first:], y[first:])
 
 
 def ahead(prepare: Callable, jobs: Iterable, workers: int) -> Iterator:

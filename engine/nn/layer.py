@@ -75,7 +75,8 @@ class Layer:
         self.context, self.input_shape = context, tuple(input_shape)
         self.params = {name: np.asarray(value, context.dtype, order="C")
                        for name, value in self.create(self.input_shape).items()}
-        self.grads = {name: np.zeros_like(value) for name, value in self.params.items()}
+        self.grads = {name: np.zeros(value.shape, value.dtype)  # zeros_like would touch the memory
+                      for name, value in self.params.items()}
         self.output_shape = self.forward(np.zeros((0, *self.input_shape), context.dtype)).shape[1:]
         return self.output_shape
 

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from engine.nn import _check, data, saving, summary, training, transfer, weights
+from engine.nn import (
+    _check,
+    data,
+    initializers,
+    saving,
+    summary,
+    training,
+    transfer,
+    weights,
+)
 from engine.nn.layer import Context, Layer
 
 
@@ -54,10 +63,10 @@ class Model(Layer):
         shape = tuple(_check.integer(self.title, "input_shape", size) for size in input_shape)
         self.build(shape, Context(np.dtype(self.dtype), self.layout,
                                   np.random.default_rng(self.seed)))
-        self._gather()
+        self._gather(initializers.drawing.get())
         self.freeze(self.frozen_until)
 
-    def _gather(self) -> None:
+    def _gather(self, copy: bool = True) -> None:
         """Move the parameters of all layers into one vector, and leave views in their place."""
         names = [name for name, _ in self.arrays()]
         if len(set(names)) < len(names):
@@ -66,13 +75,14 @@ class Model(Layer):
                              "names of their own")
         owners = [(layer, name) for layer in self.walk() for name in layer.params]
         size = sum(layer.params[name].size for layer, name in owners)
-        self.weights, self.gradients = np.empty(size, self.dtype), np.zeros(size, self.dtype)
+        self.weights, self.gradients = np.zeros(size, self.dtype), np.zeros(size, self.dtype)
         start = 0
         for layer, name in owners:
             value = layer.params[name]
             part = slice(start, start + value.size)
             layer.params[name] = self.weights[part].reshape(value.shape)
-            layer.params[name][...] = value
+            if copy:
+                layer.params[name][...] = value
             layer.grads[name] = self.gradients[part].reshape(value.shape)
             start = part.stop
         self._split()
@@ -90,9 +100,9 @@ class Model(Layer):
         if self.weights is not None:
             self._gather()
 
-    def fit(self, x, y=None, *, epochs=1, batch_size=32, validation_data=None, loss=None,
-            optimizer=None, augment=None, callbacks=(), shuffle=True, progress=True, workers=0,
-            steps_per_epoch=None, resume=None):
+    def fit(self, x, y=None, *, epochs=1, batch_size=32, validation_data=None,
+            validation_split=0.0, loss=None, optimizer=None, augment=None, callbacks=(),
+            shuffle=True, progress=True, workers=0, steps_per_epoch=None, resume=None):
         """Train on samples `x` with targets `y`; returns the `History` of losses and accuracies.
 
         Parameters
@@ -106,6 +116,9 @@ class Model(Layer):
         epochs, batch_size : int
         validation_data : pair (x, y), ImageFolder or iterable, optional
             Evaluated after every epoch, never trained on.
+        validation_split : float
+            Without `validation_data`: this share of arrays x and y, the last samples in them, is
+            taken for it, before anything is shuffled.
         loss : optional
             Default: the one that belongs to the last layer, Softmax or Sigmoid.
         optimizer : Optimizer, optional
@@ -136,8 +149,9 @@ class Model(Layer):
             self.prepare(x.shape[1:] if isinstance(x, data.ImageFolder) else np.shape(x)[1:])
         return training.fit(
             self, x, y, epochs=epochs, batch_size=batch_size, validation_data=validation_data,
-            loss=loss, optimizer=optimizer, augment=augment, callbacks=callbacks, shuffle=shuffle,
-            progress=progress, workers=workers, steps_per_epoch=steps_per_epoch, resume=resume)
+            validation_split=validation_split, loss=loss, optimizer=optimizer, augment=augment,
+            callbacks=callbacks, shuffle=shuffle, progress=progress, workers=workers,
+            steps_per_epoch=steps_per_epoch, resume=resume)
 
     def freeze(self, until: str | None = None) -> None:
         """Train only the layers after the one named `until`; None trains all of them.

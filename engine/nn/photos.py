@@ -17,16 +17,19 @@ STYLES = ("torch", "caffe", "inception")
 STYLE_OF = {"googlenet_torchvision": "inception", "inception_v3": "inception"}
 
 
-def read_photo(path, size: int) -> np.ndarray:
-    """The middle of a picture, uint8 (size, size, 3), after scaling it to a little more."""
+def read_middle(path, size: tuple[int, int], share: float = 1.0) -> np.ndarray:
+    """The middle of the photograph in a file, upright, as uint8 (H, W, 3).
+
+    That is the largest part of the proportions of `size`, or so large a `share` of its height and
+    width: networks are usually tested on 0.875.
+    """
+    ops = need("PIL.ImageOps", "reading images")
     image = need("PIL.Image", "reading images")
+    height, width = size
     with image.open(path) as file:
-        picture = file.convert("RGB")
-    scale = size / 0.875 / min(picture.size)
-    width, height = (max(size, round(n * scale)) for n in picture.size)
-    picture = picture.resize((width, height), image.Resampling.BILINEAR)
-    left, top = (width - size) // 2, (height - size) // 2
-    return np.asarray(picture.crop((left, top, left + size, top + size)))
+        upright = ops.exif_transpose(file).convert("RGB")
+    return np.asarray(ops.fit(upright, (width, height), image.Resampling.BILINEAR,
+                              bleed=(1 - share) / 2))
 
 
 def prepare(pixels: np.ndarray, style: str = "torch") -> np.ndarray:

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from engine.nn import _check, initializers
 from engine.nn._extras import need
 from engine.nn.layer import Layer
 
@@ -51,7 +52,8 @@ def load(path):
     description, arrays, _ = read(path)
     try:
         model = restore(description["architecture"])
-        model.prepare(description["input_shape"])
+        with initializers.undrawn():
+            model.prepare(description["input_shape"])
         model.freeze(description.get("frozen_until"))
         model.epochs_done, model.metadata = description["epochs_done"], description["metadata"]
     except (KeyError, TypeError, AttributeError) as error:
@@ -148,13 +150,8 @@ def _unpack(value, arrays: dict[str, np.ndarray]):
 
 
 def fill(path, params: dict[str, np.ndarray], arrays: dict[str, np.ndarray]) -> None:
-    faults = [f"{name} is missing" for name in params if name not in arrays]
-    faults += [f"{name} is not known" for name in arrays if name not in params]
-    faults += [f"{name} has shape {arrays[name].shape}, expected {value.shape}"
-               for name, value in params.items()
-               if name in arrays and arrays[name].shape != value.shape]
-    if faults:
-        raise ValueError(f"load: `{path}` does not fit its architecture: {'; '.join(faults)}")
+    """Copy the arrays of a file into a model's, which must be the same ones."""
+    _check.same_arrays(f"load: `{path}` does not fit its architecture", params, arrays)
     for name, value in params.items():
         value[...] = arrays[name]
 

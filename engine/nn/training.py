@@ -71,12 +71,14 @@ class Run:
             getattr(callback, what)(self.model, *args)
 
 
-def fit(model, x, y, *, epochs, batch_size, validation_data, loss, optimizer, augment, callbacks,
-        shuffle, progress, workers, steps_per_epoch, resume) -> History:
+def fit(model, x, y, *, epochs, batch_size, validation_data, validation_split, loss, optimizer,
+        augment, callbacks, shuffle, progress, workers, steps_per_epoch, resume) -> History:
     """See `Model.fit`."""
     epochs = _check.integer("fit", "epochs", epochs, minimum=0)
     workers = _check.integer("fit", "workers", workers, minimum=0)
     batch_size = _check.integer("fit", "batch_size", batch_size)
+    if validation_split and validation_data is None:
+        x, y, validation_data = data.split("fit", x, y, validation_split)
     augment = Compose(augment) if isinstance(augment, (list, tuple)) else augment
     batches, chosen, stop = _source("fit", model, x, y, loss, batch_size, shuffle,
                                     steps_per_epoch, augmented=augment is not None)

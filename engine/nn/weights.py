@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from engine.nn import weights_caffe, weights_keras
+from engine.nn import _check, weights_caffe, weights_keras
 from engine.nn._extras import need
 
 
@@ -81,30 +81,14 @@ def _fill(model, source, arrays: dict[str, np.ndarray]) -> str:
               if not name.endswith("num_batches_tracked")}
     arrays = {name: value for name, value in arrays.items() if not name.startswith(AUXILIARY)}
     by_name = bool(wanted.keys() & arrays.keys())
-    if not by_name:
-        arrays, extra = _in_order(list(wanted), arrays)
-    else:
-        extra = [name for name in arrays if name not in wanted]
-    missing = [name for name in wanted if name not in arrays]
-    shapes = [f"{name} is {arrays[name].shape}, expected {value.shape}"
-              for name, value in wanted.items()
-              if name in arrays and not _fits(arrays[name].shape, value.shape)]
-    faults = [f"{what}: {', '.join(names[:20])}{' ...' if len(names) > 20 else ''}"
-              for what, names in (("missing", missing), ("not known", extra),
-                                  ("of another shape", shapes)) if names]
-    if faults:
-        raise ValueError(f"load_weights: the arrays of `{source}` do not fit {model.title}: "
-                         + "; ".join(faults))
+    if not by_name:  # one after the other; what is left over keeps its name
+        names = [*wanted, *list(arrays)[len(wanted):]]
+        arrays = dict(zip(names, arrays.values(), strict=False))
+    _check.same_arrays(f"load_weights: the arrays of `{source}` do not fit {model.title}",
+                       wanted, arrays, fits=_fits)
     for name, value in wanted.items():
         value[...] = arrays[name].reshape(value.shape)
     return "names" if by_name else "order"
-
-
-def _in_order(wanted, arrays):
-    """The arrays under the names wanted, one after the other; and the names left over."""
-    names = list(arrays)
-    return ({name: arrays[other] for name, other in zip(wanted, names, strict=False)},
-            names[len(wanted):])
 
 
 def _fits(shape, expected) -> bool:
