@@ -24,6 +24,7 @@ class Call:
     padding_mode: str = "constant"
     activation: str | None = None  # conv: what is left to apply after the kernel
     plans: dict = field(default_factory=dict)  # by direction
+    ready: dict = field(default_factory=dict)  # those plans as they run fastest
     again: Callable | None = None  # the shortest way to repeat the call, where there is one
     y_strides: tuple[int, ...] | None = None  # of the outputs it makes
 

@@ -114,7 +114,8 @@ def backward_weight(op, dy, x, weight_shape, options):
 def _backward_data(call, dy, weight):
     p = call.problem
     dx = empty_output(p.x_shape, p.dtype, p.order)
-    _plan.of(call, "backward_data")(dy, call.filters(weight), dx)
+    arrays = dy, call.filters(weight), dx
+    _plan.ready(call, "backward_data", *arrays)(*arrays)
     if call.pads:
         dpadded, dx = dx, empty_output(call.unpadded_shape, p.dtype, p.order)
         _pad.pad_backward(dpadded, call.pads, call.padding_mode, dx)
@@ -127,7 +128,7 @@ def _backward_weight(call, dy, x):
     if call.pads:
         image = _pad.pad(image, call.pads, call.padding_mode)
     dweight = np.empty(p.weight_shape, p.dtype)
-    _plan.of(call, "backward_weight")(dy, image, dweight)
+    _plan.ready(call, "backward_weight", dy, image, dweight)(dy, image, dweight)
     return call.weight(dweight)
 
 

@@ -287,6 +287,23 @@ def test_backward_is_its_three_parts(case):
     assert_equal(only.dweight, grads.dweight)
 
 
+def test_gradients_of_repeated_calls():
+    """A call like an earlier one takes a short way, with whatever memory and threads."""
+    rng = np.random.default_rng(0)
+    x_shape, weight_shape, y_shape = (2, 3, 9, 9), (4, 3, 3, 3), (2, 4, 7, 7)
+    views = "nchw", "nchw", "unaligned", "step", "nhwc", "permuted", "swapped", "nchw"
+    for threads, view in zip((2, 2, 2, 1, 1, 2, 2, 1), views, strict=True):
+        values = [rng.integers(-9, 9, shape) for shape in (y_shape, x_shape, weight_shape)]
+        expected = engine.conv2d_backward(*values, wrt=("x", "weight"))
+        dy, x, weight = (laid_out(each.astype(np.float32), view, rng) for each in values)
+        with engine.num_threads(threads):
+            for dx, dweight in ((engine.conv2d_backward_data(dy, weight, x_shape),
+                                 engine.conv2d_backward_weight(dy, x, weight_shape)),
+                                engine.conv2d_backward(dy, x, weight)[:2]):
+                assert_equal(dx, expected.dx)
+                assert_equal(dweight, expected.dweight)
+
+
 @pytest.mark.parametrize("variant", variants.params(OP))
 @given(data=st.data())
 @settings(max_examples=40)

@@ -192,6 +192,38 @@ def backward_bias(problem, dy, dbias):
     dbias[...] = dy.sum(axis=(0, 2, 3), dtype=problem.acc_dtype).astype(problem.dtype, copy=False)
 
 
+def prepare_backward_data(problem, algorithm, dy, weight, dx):
+    """`backward_data` for arrays like these, with all that can be done once done; None where that
+    is not possible."""
+    return _prepared(problem, algorithm, "backward_data", (dx, weight, dy), (dy, weight, dx))
+
+
+def prepare_backward_weight(problem, algorithm, dy, x, dweight):
+    """As `prepare_backward_data`."""
+    return _prepared(problem, algorithm, "backward_weight", (x, dweight, dy), (dy, x, dweight))
+
+
+def _prepared(problem, algorithm, direction, described, arrays):
+    if problem.dtype != _compute_dtype(problem.dtype):
+        return None
+    p = _describe(problem, algorithm, *described)
+    strides = tuple(a.strides for a in arrays)
+    of_a, of_b, of_out = (ffi.from_buffer if a.flags.c_contiguous else address for a in arrays)
+    threads, level = _config.get_num_threads(), lib.engine_get_isa()
+    nbytes = lib.engine_conv2d_workspace(p, _DIRECTION[direction])
+    run, otherwise = getattr(lib, f"engine_conv2d_{direction}"), globals()[direction]
+
+    def prepared(a, b, out):
+        if ((a.strides, b.strides, out.strides) != strides
+                or _config.get_num_threads() != threads or lib.engine_get_isa() != level):
+            otherwise(problem, algorithm, a, b, out)
+            return
+        owner, work = scratch(nbytes)
+        run(p, of_a(a), of_b(b), of_out(out), work)
+
+    return prepared
+
+
 def _compute_dtype(dtype):
     """The dtype the C kernels work in; unsigned integers count as signed ones of their size."""
     if dtype.kind in "iu":
