@@ -13,8 +13,8 @@ enum {
     CHUNK = 36,                /* steps summed from zero before they are added up */
     STRIP_PIXELS = 1024,       /* destination pixels of one strip, gaps between its rows not counted */
     STRIP_BYTES = 1024 * 1024, /* staged source of one strip: processors with AMX have 2 MiB of L2 a core */
-    TASKS_PER_THREAD = 4,
     FEWEST_PIXELS = 128,       /* that pay for packing the weights, part by part */
+    FEWEST_IN_STRIP = 64,      /* where an image is cut for the sake of the threads */
 };
 
 struct job {
@@ -31,6 +31,7 @@ struct job {
     struct worker {
         uint32_t *strip;
         elem *acc, *sum, *filters;
+        int64_t holds;                /* the strip that is staged */
     } *worker;
 };
 
@@ -63,14 +64,15 @@ static struct job block_up(const struct correlation *correlation) {
         else cols = max64(2 * AMX_SIDE, cols / 2);
         s = amx_source(c, rows, cols);
     }
-    job.strips_h = ceil_div(c->dh, rows), job.rows = ceil_div(c->dh, job.strips_h);
     job.strips_w = ceil_div(c->dw, cols), job.cols = ceil_div(c->dw, job.strips_w);
+    int64_t most = c->dh * job.cols / FEWEST_IN_STRIP;
+    job.strips_h = even_cut(c->n * c->g * job.strips_w, ceil_div(c->dh, rows), most, c->threads);
+    job.rows = ceil_div(c->dh, job.strips_h);
     job.s = amx_source(c, job.rows, job.cols);
     job.steps = job.s.blocks * job.taps;
     job.chunk = ceil_div(job.steps, max64(1, ceil_div(job.steps, CHUNK)));
 
-    int64_t strips = c->n * c->g * job.strips_h * job.strips_w, wanted = c->threads > 1 ? TASKS_PER_THREAD * c->threads : 1;
-    job.parts = max64(1, min64(job.blocks, ceil_div(wanted, max64(1, strips))));
+    job.parts = tasks_are_few(c->n * c->g * job.strips_h * job.strips_w, c->threads) ? max64(1, job.blocks) : 1;
     return job;
 }
 
@@ -85,6 +87,7 @@ static void carve(struct job *job, struct arena *arena) {
     int64_t pixels = strip_pixels(job);
     for (int64_t t = 0; t < c->threads; t++) {
         struct worker w = {
+            .holds = -1,
             .strip = ARENA_TAKE(arena, uint32_t, job->s.words),
             .acc = ARENA_TAKE(arena, elem, (pixels + AMX_SIDE) * AMX_SIDE),
             .sum = ARENA_TAKE(arena, elem, AMX_SIDE * AMX_SIDE),
@@ -238,16 +241,18 @@ INLINE void store(const int half, const struct job *job, const elem *acc, const 
 
 INLINE void strip_task(const int half, struct job *job, int64_t task, int64_t worker) {
     const struct correlation *c = &job->c;
-    const struct worker *w = &job->worker[worker];
+    struct worker *w = &job->worker[worker];
     int64_t part = task % job->parts, strip = task / job->parts;
     int64_t j0 = strip % job->strips_w * job->cols;
-    int64_t i0 = strip / job->strips_w % job->strips_h * job->rows;
+    int64_t row_of_strips = strip / job->strips_w % job->strips_h, i0 = row_of_strips * c->dh / job->strips_h;
     int64_t group = strip / job->strips_w / job->strips_h % c->g, image = strip / job->strips_w / job->strips_h / c->g;
-    int64_t rows = min64(job->rows, c->dh - i0), cols = min64(job->cols, c->dw - j0);
+    int64_t rows = (row_of_strips + 1) * c->dh / job->strips_h - i0, cols = min64(job->cols, c->dw - j0);
     if (rows <= 0 || cols <= 0) return; /* equal strips can cover the plane before the last one */
 
-    amx_stage(half, &job->s, c, amx_at(half, job->source, image * c->s_stride[0] + group * c->sc * c->s_stride[1]),
-              i0 * c->step_h + c->first_h, j0 * c->step_w + c->first_w, w->strip);
+    if (w->holds != strip)
+        amx_stage(half, &job->s, c, amx_at(half, job->source, image * c->s_stride[0] + group * c->sc * c->s_stride[1]),
+                  i0 * c->step_h + c->first_h, j0 * c->step_w + c->first_w, w->strip);
+    w->holds = strip;
     amx_begin(job->s.pairs);
     int64_t corner = c->d_offset + image * c->d_stride[0] + i0 * c->d_stride[2] + j0 * c->d_stride[3];
     for (int64_t block = part * job->blocks / job->parts; block < (part + 1) * job->blocks / job->parts; block++) {

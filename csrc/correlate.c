@@ -459,7 +459,7 @@ static void strip_task(void *context, int64_t task, int64_t worker) {
     const elem *source = strip_source(job, &s, w, index);
     place_pixels(job, &s, w->pixel);
     int64_t begin = part * b->blocks / b->parts, end = (part + 1) * b->blocks / b->parts;
-    source_ahead(job, (task + job->phase[0].threads) / b->parts, end - begin, s.images * s.rows * s.cols, w);
+    source_ahead(job, (task + 1) / b->parts, end - begin, s.images * s.rows * s.cols, w);
     for (int64_t block = begin; block < end; block++)
         for (int64_t f = 0; f < job->phases; f += job->across) phases_of_rows(job, f, &s, block, source, w);
     if (b->stream) vec_stream_end();

@@ -45,7 +45,7 @@ static struct blocking block_up(const struct correlation *c) {
     int64_t halo = (c->taps_h - 1) * c->space_h / c->step_h;
     int64_t row = c->sc * c->step_h * c->step_w * b.src_cols * (int64_t)sizeof(elem);
     int64_t rows = max64(1, min64(c->dh, max64(4 * halo, STRIP_BYTES / row - halo)));
-    b.strips = ceil_div(c->dh, rows), b.rows = ceil_div(c->dh, b.strips);
+    b.strips = even_cut(c->n * c->g, ceil_div(c->dh, rows), c->dh, c->threads), b.rows = ceil_div(c->dh, b.strips);
     b.src_rows = b.rows + halo;
     b.strip_size = c->sc * c->step_h * c->step_w * b.src_rows * b.src_cols;
     b.stream = c->n * c->g * c->dc * c->dh * c->dw * (int64_t)sizeof(elem) >= STREAM_BYTES;
@@ -193,9 +193,8 @@ static void strip_task(void *context, int64_t task, int64_t worker) {
     const struct job *job = context;
     const struct correlation *c = job->c;
     const struct blocking *b = &job->b;
-    int64_t i0 = task % b->strips * b->rows, group = task / b->strips % c->g, image = task / b->strips / c->g;
-    int64_t rows = min64(b->rows, c->dh - i0);
-    if (rows <= 0) return; /* equal strips can cover the plane before the last one */
+    int64_t i0 = task % b->strips * c->dh / b->strips, rows = (task % b->strips + 1) * c->dh / b->strips - i0;
+    int64_t group = task / b->strips % c->g, image = task / b->strips / c->g;
     elem *strip = job->strip[worker];
     stage_strip(job, i0, job->source + image * c->s_stride[0] + group * c->sc * c->s_stride[1], strip);
     for (int64_t block = 0; block < b->blocks; block++) {

@@ -96,7 +96,7 @@ static struct blocking block_up(int64_t phases, const struct correlation *phase)
     int64_t halo = (h1 - b.h0) / c->step_h, row_bytes = c->sc * c->step_h * c->step_w * b.src_cols * (int64_t)sizeof(elem);
     int64_t rows = min64(STRIP_BYTES / row_bytes - halo, STRIP_PIXELS / b.src_cols);
     rows = max64(1, min64(b.dh, rows));
-    b.strips = ceil_div(b.dh, rows);
+    b.strips = even_cut(c->n * c->g, ceil_div(b.dh, rows), b.dh, c->threads);
     b.rows = ceil_div(b.dh, b.strips);
     b.src_rows = b.rows + halo;
     b.pixels = (b.rows * b.src_cols + LANES - 1) / LANES * LANES + 8 * LANES;

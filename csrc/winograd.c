@@ -150,7 +150,7 @@ struct ahead {
 static struct ahead look_ahead(const struct job *job, int64_t group, int64_t block, int64_t products) {
     const struct correlation *c = job->c;
     const struct blocking *b = &job->b;
-    struct ahead a = {.first = (block + c->threads) * b->block, .parts = products};
+    struct ahead a = {.first = (block + 1) * b->block, .parts = products};
     a.tiles = min64(b->block, b->total - a.first);
     if (b->far && b->parts == 1 && a.tiles > 0) a.source = job->source + group * c->sc * c->s_stride[1];
     return a;
