@@ -77,14 +77,14 @@ static struct job block_up(const struct correlation *correlation) {
 }
 
 /* of the destination, the gaps between its rows in the source included */
-static int64_t strip_pixels(const struct job *job) { return (job->rows - 1) * job->s.cols + job->cols; }
+static int64_t strip_pixels(const struct job *job, int64_t rows) { return (rows - 1) * job->s.cols + job->cols; }
 
 static void carve(struct job *job, struct arena *arena) {
     const struct correlation *c = &job->c;
     job->offset = ARENA_TAKE(arena, int64_t, job->steps);
     job->packed = ARENA_TAKE(arena, uint32_t, c->g * job->tiles * job->steps * job->s.parts * AMX_TILE_WORDS);
     job->worker = ARENA_TAKE(arena, struct worker, c->threads);
-    int64_t pixels = strip_pixels(job);
+    int64_t pixels = strip_pixels(job, job->rows);
     for (int64_t t = 0; t < c->threads; t++) {
         struct worker w = {
             .holds = -1,
@@ -157,9 +157,10 @@ INLINE void product(const int parts, const int pixel_tiles, const int channel_ti
 }
 
 /* One block of channels over the pixels of one strip, gaps included. */
-INLINE void multiply(const int parts, const struct job *job, const struct worker *w, const uint32_t *packed, int64_t tiles) {
+INLINE void multiply(const int parts, const struct job *job, const struct worker *w, const uint32_t *packed, int64_t tiles,
+                     int64_t rows) {
     const struct amx_source *s = &job->s;
-    int64_t pixels = strip_pixels(job);
+    int64_t pixels = strip_pixels(job, rows);
     for (int64_t step = 0; step == 0 || step < job->steps; step += max64(1, job->chunk))
         for (int64_t pixel = 0; pixel < pixels; pixel += AMX_SIDE) {
             int64_t steps = min64(job->chunk, job->steps - step), pixel_tiles = pixels - pixel > AMX_ROWS ? 2 : 1;
@@ -251,14 +252,14 @@ INLINE void strip_task(const int half, struct job *job, int64_t task, int64_t wo
 
     if (w->holds != strip)
         amx_stage(half, &job->s, c, amx_at(half, job->source, image * c->s_stride[0] + group * c->sc * c->s_stride[1]),
-                  i0 * c->step_h + c->first_h, j0 * c->step_w + c->first_w, w->strip);
+                  i0 * c->step_h + c->first_h, j0 * c->step_w + c->first_w, rows, w->strip);
     w->holds = strip;
     amx_begin(job->s.pairs);
     int64_t corner = c->d_offset + image * c->d_stride[0] + i0 * c->d_stride[2] + j0 * c->d_stride[3];
     for (int64_t block = part * job->blocks / job->parts; block < (part + 1) * job->blocks / job->parts; block++) {
         int64_t first = block * AMX_SIDE, channel = group * c->dc + first;
         const uint32_t *packed = job->packed + (group * job->tiles + 2 * block) * job->steps * job->s.parts * AMX_TILE_WORDS;
-        multiply(half ? 1 : AMX_PARTS, job, w, packed, min64(2, job->tiles - 2 * block));
+        multiply(half ? 1 : AMX_PARTS, job, w, packed, min64(2, job->tiles - 2 * block), rows);
         store(half, job, w->acc, job->bias ? job->bias + channel : NULL, min64(AMX_SIDE, c->dc - first),
               (void *)amx_at(half, job->dest, corner + channel * c->d_stride[1]), rows, cols);
     }

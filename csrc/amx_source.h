@@ -105,14 +105,15 @@ INLINE void amx_stage_planes(const int half, const struct amx_source *s, const s
     }
 }
 
-/* the window whose first pixel is row h0, column w0 of the source */
+/* the window whose first pixel is row h0, column w0 of the source, for so many rows of the destination */
 INLINE void amx_stage(const int half, const struct amx_source *s, const struct correlation *c, const void *source, int64_t h0,
-                      int64_t w0, uint32_t *to) {
+                      int64_t w0, int64_t dest_rows, uint32_t *to) {
+    int64_t rows = dest_rows + max64(0, c->taps_h - 1) * c->space_h / c->step_h;
     for (int64_t phase_h = 0; phase_h < s->phases_h; phase_h++)
         for (int64_t phase_w = 0; phase_w < s->phases_w; phase_w++) {
             int64_t left, right;
             range_inside(w0 + phase_w, c->step_w, s->cols, c->sw, &left, &right);
-            for (int64_t r = 0; r < s->rows; r++) {
+            for (int64_t r = 0; r < rows; r++) {
                 int64_t h = h0 + phase_h + r * c->step_h, w = w0 + phase_w + left * c->step_w;
                 int64_t inside = h >= 0 && h < c->sh ? right - left : 0, zeros = inside ? left : s->cols;
                 uint32_t *row = to + ((phase_h * s->phases_w + phase_w) * s->rows + r) * s->cols * s->pitch;
