@@ -74,7 +74,8 @@ struct job {
     } *worker;
 };
 
-int NAME(narrow_suits)(const struct correlation *c) { return c->dc * 4 < LANES * 3; }
+/* Vectors of channels would have too many empty lanes; storing pixels one after the other has a price as well. */
+int NAME(narrow_suits)(const struct correlation *c) { return c->dc * 4 < LANES * 3 + (c->d_stride[1] != 1); }
 
 static struct blocking block_up(int64_t phases, const struct correlation *phase) {
     const struct correlation *c = &phase[0];
