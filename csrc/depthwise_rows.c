@@ -1,5 +1,6 @@
 #include "depthwise_rows.h"
 #include "arena.h"
+#include "depthwise_roll.h"
 
 enum {
     ROWS = DEPTHWISE_ROWS,
@@ -171,6 +172,10 @@ int NAME(depthwise_rows_suits)(const struct correlation *c, int in_pairs) {
 
 void NAME(depthwise_rows)(const struct depthwise_rows *d) {
     const struct correlation *c = with_taps(d);
+    if (NAME(depthwise_roll_suits)(d)) {
+        NAME(depthwise_roll)(d);
+        return;
+    }
 #define CASE(taps, step)                                                                                               \
     case 10 * taps + step: all_rows(taps, step, d); break;
     switch (10 * c->taps_h + c->step_h) { CASES }

@@ -9,6 +9,24 @@
 
 typedef __mmask16 vec_mask;
 
+/* of lanes that are all ones or all zeros */
+INLINE vec_mask mask_of(vec_bits v) {
+#if ELEM_BYTES == 4
+    return _mm512_movepi32_mask((__m512i)v);
+#else
+    return _mm512_movepi64_mask((__m512i)v);
+#endif
+}
+
+/* zero in the lanes that the mask leaves out */
+INLINE vec vec_load_where(vec_mask mask, const elem *p) {
+#if ELEM_BYTES == 4
+    return (vec)_mm512_maskz_loadu_epi32(mask, p);
+#else
+    return (vec)_mm512_maskz_loadu_epi64((__mmask8)mask, p);
+#endif
+}
+
 INLINE vec_mask mask_equal(vec_bits a, vec_bits b) {
 #if ELEM_BYTES == 4
     return _mm512_cmpeq_epi32_mask((__m512i)a, (__m512i)b);
@@ -53,6 +71,9 @@ INLINE vec mask_add(vec_mask mask, vec total, vec v) {
 #else
 
 typedef vec_bits vec_mask;
+
+INLINE vec_mask mask_of(vec_bits v) { return v; }
+INLINE vec vec_load_where(vec_mask mask, const elem *p) { return (vec)((vec_bits)vec_load(p) & mask); }
 
 INLINE vec_mask mask_equal(vec_bits a, vec_bits b) { return (vec_bits)(a == b); }
 INLINE vec_mask mask_beats(vec a, vec b) {

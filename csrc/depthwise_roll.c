@@ -1,0 +1,96 @@
+#include "depthwise_roll.h"
+#include "arena.h"
+#include "vec_mask.h"
+
+enum {
+    WIDE = ELEM_IS_FLOATING && VEC_REGISTERS > 16, /* the weights and the sums of a band fit the registers */
+    VECS = 4,                                      /* of a band: two columns */
+};
+
+/* Up to four vectors of pixels; taps of the first and of the last one can be outside the source. */
+struct band {
+    int64_t vecs, x[VECS];
+    vec_mask left[3], right[3];
+};
+
+static int is_whole(const struct correlation *c, int64_t x) {
+    return x + c->first_w >= 0 && x + LANES + c->first_w + 2 * c->space_w <= c->sw;
+}
+
+static struct band band_of(const struct depthwise_rows *d, int64_t first) {
+    struct band b = {0};
+    for (int64_t k = first; k < min64(first + 2, d->columns); k++) {
+        const struct depthwise_column *column = &d->phase[0].column[k];
+        for (int64_t v = 0; v < column->vecs; v++) {
+            b.x[b.vecs] = column->x + v * column->second;
+            for (int j = 0; j < 3; j++) {
+                vec_bits inside = column->partial ? column->mask[j * column->vecs + v] : ~(vec_bits){0};
+                b.right[j] = mask_of(inside);
+                if (b.vecs == 0) b.left[j] = b.right[j];
+            }
+            b.vecs++;
+        }
+    }
+    return b;
+}
+
+int NAME(depthwise_roll_suits)(const struct depthwise_rows *d) {
+    const struct correlation *c = d->phase[0].c;
+    if (!WIDE || d->phase[1].c || c->taps_h != 3 || c->taps_w != 3 || c->step_h != 1 || c->dw < LANES) return 0;
+    for (int64_t k = 0; k < d->columns; k += 2) {
+        struct band b = band_of(d, k);
+        for (int64_t v = 1; v + 1 < b.vecs; v++)
+            if (!is_whole(c, b.x[v])) return 0;
+    }
+    return 1;
+}
+
+/* Every apart-th row of one band, from the row `first` on.  vecs is a constant wherever this is called. */
+INLINE void roll(const int vecs, const struct depthwise_rows *d, const struct band *of, int64_t first, int64_t apart) {
+    const struct correlation *c = d->phase[0].c;
+    const struct depthwise_strip strip = d->strip; /* copies: stores might change what others can see */
+    const struct band band = *of;
+    int64_t rows = ceil_div(d->row0 + d->rows - first, apart), first_h = c->first_h, first_w = c->first_w, space_w = c->space_w;
+    int64_t to_pitch = apart * d->to_pitch, relu = c->relu;
+    elem *to = d->to + first * d->to_pitch - 2 * to_pitch;
+    vec w[3][3], third[VECS], second[VECS], bias = vec_splat(d->bias); /* sums by what is still to come of them */
+#pragma GCC unroll 3
+    for (int j = 0; j < 3; j++)
+#pragma GCC unroll 3
+        for (int i = 0; i < 3; i++) w[j][i] = vec_splat(d->phase[0].weights[j * 3 + i]);
+#pragma GCC unroll 4
+    for (int v = 0; v < vecs; v++) third[v] = second[v] = bias;
+    for (int64_t t = 0; t < rows + 2; t++, to += to_pitch) {
+        int64_t at = first + t * apart + first_h;
+        const elem *row = at >= strip.begin && at < strip.end ? strip.source + at * strip.pitch : d->zeros;
+#pragma GCC unroll 4
+        for (int v = 0; v < vecs; v++) {
+            const elem *p = row + band.x[v] + first_w;
+            vec sum = bias, x[3];
+#pragma GCC unroll 3
+            for (int j = 0; j < 3; j++, p += space_w)
+                x[j] = v == 0          ? vec_load_where(band.left[j], p)
+                       : v == vecs - 1 ? vec_load_where(band.right[j], p)
+                                       : vec_load(p);
+#pragma GCC unroll 3
+            for (int j = 0; j < 3; j++) sum += x[j] * w[j][0], second[v] += x[j] * w[j][1], third[v] += x[j] * w[j][2];
+            if (t >= 2) vec_store(to + band.x[v], relu ? vec_relu(third[v]) : third[v]);
+            third[v] = second[v], second[v] = sum;
+        }
+    }
+}
+
+void NAME(depthwise_roll)(const struct depthwise_rows *d) {
+    if (!WIDE) return;
+    int64_t apart = d->phase[0].c->space_h;
+    for (int64_t k = 0; k < d->columns; k += 2) {
+        struct band band = band_of(d, k);
+        for (int64_t first = d->row0; first < d->row0 + min64(apart, d->rows); first++)
+            switch (band.vecs) {
+                case 1: roll(1, d, &band, first, apart); break;
+                case 2: roll(2, d, &band, first, apart); break;
+                case 3: roll(3, d, &band, first, apart); break;
+                default: roll(4, d, &band, first, apart); break;
+            }
+    }
+}
