@@ -1,5 +1,6 @@
 #include "depthwise.h"
 #include "arena.h"
+#include "depthwise_flat.h"
 #include "depthwise_rows.h"
 #include "thread.h"
 
@@ -69,6 +70,7 @@ static void carve(struct job *job, struct arena *arena) {
 }
 
 int64_t NAME(depthwise_workspace)(int64_t phases, int64_t across, const struct correlation *phase) {
+    if (NAME(depthwise_flat_suits)(phases, phase)) return NAME(depthwise_flat_workspace)(phase);
     struct job job = {.phases = phases, .across = across, .phase = phase};
     struct arena arena = {0};
     block_up(&job);
@@ -117,6 +119,10 @@ static void task(void *context, int64_t index, int64_t worker) {
 
 void NAME(depthwise)(int64_t phases, int64_t across, const struct correlation *phase, const elem *source, const elem *weight,
                      const elem *bias, elem *dest, void *workspace) {
+    if (NAME(depthwise_flat_suits)(phases, phase)) {
+        NAME(depthwise_flat)(phase, source, weight, bias, dest, workspace);
+        return;
+    }
     struct job job = {.phases = phases, .across = across, .phase = phase, .source = source, .bias = bias, .dest = dest};
     struct arena arena = {.base = workspace};
     block_up(&job);

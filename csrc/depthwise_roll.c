@@ -4,10 +4,10 @@
 
 enum {
     WIDE = ELEM_IS_FLOATING && VEC_REGISTERS > 16, /* the weights and the sums of a band fit the registers */
-    VECS = 4,                                      /* of a band: two columns */
+    VECS = 4, /* of a row: of wider ones every second half would be read by itself, which memory does not like */
 };
 
-/* Up to four vectors of pixels; taps of the first and of the last one can be outside the source. */
+/* All pixels of a row; taps of the first and of the last vector can be outside the source. */
 struct band {
     int64_t vecs, x[VECS];
     vec_mask left[3], right[3];
@@ -17,9 +17,9 @@ static int is_whole(const struct correlation *c, int64_t x) {
     return x + c->first_w >= 0 && x + LANES + c->first_w + 2 * c->space_w <= c->sw;
 }
 
-static struct band band_of(const struct depthwise_rows *d, int64_t first) {
+static struct band band_of(const struct depthwise_rows *d) {
     struct band b = {0};
-    for (int64_t k = first; k < min64(first + 2, d->columns); k++) {
+    for (int64_t k = 0; k < d->columns; k++) {
         const struct depthwise_column *column = &d->phase[0].column[k];
         for (int64_t v = 0; v < column->vecs; v++) {
             b.x[b.vecs] = column->x + v * column->second;
@@ -36,21 +36,22 @@ static struct band band_of(const struct depthwise_rows *d, int64_t first) {
 
 int NAME(depthwise_roll_suits)(const struct depthwise_rows *d) {
     const struct correlation *c = d->phase[0].c;
-    if (!WIDE || d->phase[1].c || c->taps_h != 3 || c->taps_w != 3 || c->step_h != 1 || c->dw < LANES) return 0;
-    for (int64_t k = 0; k < d->columns; k += 2) {
-        struct band b = band_of(d, k);
-        for (int64_t v = 1; v + 1 < b.vecs; v++)
-            if (!is_whole(c, b.x[v])) return 0;
-    }
+    if (!WIDE || d->phase[1].c || c->taps_h != 3 || c->taps_w != 3 || c->step_h != 1 || d->columns > 2) return 0;
+    struct band b = band_of(d);
+    for (int64_t v = 1; v + 1 < b.vecs; v++)
+        if (!is_whole(c, b.x[v])) return 0;
     return 1;
 }
 
-/* Every apart-th row of one band, from the row `first` on.  vecs is a constant wherever this is called. */
-INLINE void roll(const int vecs, const struct depthwise_rows *d, const struct band *of, int64_t first, int64_t apart) {
+/* The rows first, first + apart, ... below `end` of the band, of whose vectors only `count` lanes are stored.  vecs and whether
+   count is LANES are constants wherever this is called. */
+INLINE void roll(const int vecs, const int64_t count, const struct depthwise_rows *d, const struct band *of, int64_t first,
+                 int64_t end) {
     const struct correlation *c = d->phase[0].c;
     const struct depthwise_strip strip = d->strip; /* copies: stores might change what others can see */
     const struct band band = *of;
-    int64_t rows = ceil_div(d->row0 + d->rows - first, apart), first_h = c->first_h, first_w = c->first_w, space_w = c->space_w;
+    int64_t apart = c->space_h, rows = ceil_div(end - first, apart);
+    int64_t first_h = c->first_h, first_w = c->first_w, space_w = c->space_w;
     int64_t to_pitch = apart * d->to_pitch, relu = c->relu;
     elem *to = d->to + first * d->to_pitch - 2 * to_pitch;
     vec w[3][3], third[VECS], second[VECS], bias = vec_splat(d->bias); /* sums by what is still to come of them */
@@ -74,23 +75,32 @@ INLINE void roll(const int vecs, const struct depthwise_rows *d, const struct ba
                                        : vec_load(p);
 #pragma GCC unroll 3
             for (int j = 0; j < 3; j++) sum += x[j] * w[j][0], second[v] += x[j] * w[j][1], third[v] += x[j] * w[j][2];
-            if (t >= 2) vec_store(to + band.x[v], relu ? vec_relu(third[v]) : third[v]);
+            if (relu) third[v] = vec_relu(third[v]);
+            if (t >= 2 && count == LANES) vec_store(to + band.x[v], third[v]);
+            if (t >= 2 && count != LANES) vec_store_first(to, third[v], count);
             third[v] = second[v], second[v] = sum;
         }
     }
 }
 
+static void roll_band(const struct depthwise_rows *d, const struct band *band, int64_t first, int64_t end) {
+    int64_t dw = d->phase[0].c->dw;
+    switch (band->vecs) {
+        case 1:
+            if (dw < LANES)
+                roll(1, dw, d, band, first, end);
+            else
+                roll(1, LANES, d, band, first, end);
+            break;
+        case 2: roll(2, LANES, d, band, first, end); break;
+        case 3: roll(3, LANES, d, band, first, end); break;
+        default: roll(4, LANES, d, band, first, end); break;
+    }
+}
+
 void NAME(depthwise_roll)(const struct depthwise_rows *d) {
     if (!WIDE) return;
-    int64_t apart = d->phase[0].c->space_h;
-    for (int64_t k = 0; k < d->columns; k += 2) {
-        struct band band = band_of(d, k);
-        for (int64_t first = d->row0; first < d->row0 + min64(apart, d->rows); first++)
-            switch (band.vecs) {
-                case 1: roll(1, d, &band, first, apart); break;
-                case 2: roll(2, d, &band, first, apart); break;
-                case 3: roll(3, d, &band, first, apart); break;
-                default: roll(4, d, &band, first, apart); break;
-            }
-    }
+    struct band band = band_of(d);
+    int64_t apart = d->phase[0].c->space_h, end = d->row0 + d->rows;
+    for (int64_t first = d->row0; first < min64(end, d->row0 + apart); first++) roll_band(d, &band, first, end);
 }
