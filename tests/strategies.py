@@ -206,8 +206,9 @@ def _channels(draw):
 
 
 @st.composite
-def _axis(draw, kernels, room, plain):
-    """(size, out, kernel, stride, before, after, dilation), the output at most `room` long."""
+def _axis(draw, kernels, room, plain, same=False):
+    """(size, out, kernel, stride, before, after, dilation), the output at most `room` long, and as
+    long as the input where `same` and the stride is 1."""
     kernel = draw(st.sampled_from(kernels))
     stride = 1 if plain else draw(st.sampled_from((1, 1, 1, 2, 2, 3, 4)))
     dilation = 1 if plain or kernel == 1 else draw(st.sampled_from((1, 1, 1, 2, 3)))
@@ -215,6 +216,8 @@ def _axis(draw, kernels, room, plain):
     wanted = draw(st.sampled_from([width for width in WIDTHS if width <= max(1, room)]))
     pads = (0, 0, kernel // 2, span - 1, span, span + 1) if kernels != (1,) else (0, 0, 0, 1)
     before, after = (draw(st.sampled_from(pads)) for _ in range(2))
+    if same:
+        before, after = span // 2, (span - 1) // 2
     spare = draw(st.integers(0, stride - 1))
     size = max(1, (wanted - 1) * stride + span + spare - before - after)
     out = output_size(size, before, after, kernel, stride, dilation)
@@ -231,8 +234,12 @@ def conv2d_cases(draw, dtypes=DTYPES, only_3x3=False):
     kernels = (3,) if only_3x3 else kernels
     if not only_3x3 and draw(st.integers(0, 5)) == 0:
         kernels = (1,)  # 1x1 has kernels of its own; rarely would both axes draw it
-    ih, oh, kh, sh, pt, pb, dh = draw(_axis(kernels, min(18, room // 9), only_3x3))
-    iw, ow, kw, sw, pl, pr, dw = draw(_axis(kernels, min(65, room // (oh * kh * 3)), only_3x3))
+    same = draw(st.sampled_from((False, False, True)))  # as most layers of networks are
+    if same and not only_3x3 and draw(st.booleans()):
+        kernels, only_3x3 = (3,), True
+    ih, oh, kh, sh, pt, pb, dh = draw(_axis(kernels, min(18, room // 9), only_3x3, same))
+    iw, ow, kw, sw, pl, pr, dw = draw(_axis(kernels, min(65, room // (oh * kh * 3)), only_3x3,
+                                            same))
     problem = Conv2dProblem(
         n=n, g=g, ic=ic, ih=ih, iw=iw, oc=oc, oh=oh, ow=ow, kh=kh, kw=kw, stride_h=sh,
         stride_w=sw, pad_t=pt, pad_b=_touched(ih, pt, kh, sh, dh, oh), pad_l=pl,

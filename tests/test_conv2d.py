@@ -155,6 +155,9 @@ NASTY = [  # what kernels get wrong: geometry, then the memory of x, weight and 
     ("g1ic8oc8ih2oh6kh3ph3", "nhwc"),  # windows that see nothing but padding
     ("mb2g33ic33oc33ih9oh9kh3ph1", "nchw"),  # depthwise
     ("mb2g33ic33oc33ih9oh5kh3sh2ph1", "nhwc"),
+    ("mb2g5ic5oc5ih7oh7kh3ph1", "nchw"),  # narrower than a vector
+    ("g3ic3oc3ih9iw56oh9ow56kh3ph1", "nchw"),  # and several wide
+    ("g2ic2oc4ih12iw37oh12ow37kh3dh1ph2", "nchw"),
     ("g16ic16oc48ih8oh8kh3ph1", "nchw"),  # depthwise with a multiplier
     ("g16ic16oc48ih8oh8kh3ph1", "nhwc"),
     ("g3ic51oc6ih7oh7kh3ph1", "nchw"),  # odd groups
