@@ -158,6 +158,8 @@ NASTY = [  # what kernels get wrong: geometry, then the memory of x, weight and 
     ("mb2g5ic5oc5ih7oh7kh3ph1", "nchw"),  # narrower than a vector
     ("g3ic3oc3ih9iw56oh9ow56kh3ph1", "nchw"),  # and several wide
     ("g2ic2oc4ih12iw37oh12ow37kh3dh1ph2", "nchw"),
+    ("g3ic3oc3ih11iw57oh6ow29kh3sh2ph1", "nchw"),
+    ("g3ic3oc3ih14oh7kh3sh2ph1", "nchw"),
     ("g16ic16oc48ih8oh8kh3ph1", "nchw"),  # depthwise with a multiplier
     ("g16ic16oc48ih8oh8kh3ph1", "nhwc"),
     ("g3ic51oc6ih7oh7kh3ph1", "nchw"),  # odd groups
