@@ -2,6 +2,7 @@
 #include "arena.h"
 #include "depthwise_flat.h"
 #include "depthwise_rows.h"
+#include "depthwise_spread.h"
 #include "thread.h"
 
 enum {
@@ -93,22 +94,31 @@ static void unit(const struct job *job, int64_t index, elem *copy) {
     int64_t planes = c->g * c->dc, i0 = index % job->strips * job->rows;
     int64_t plane = index / job->strips % planes, image = index / job->strips / planes;
     int64_t offset = image * c->s_stride[0] + plane / c->dc * c->s_stride[1];
-    struct depthwise_rows d = {
+    struct depthwise_rows rows = {
         .strip = NAME(depthwise_strip)(&job->reach, job->phases, job->phase, job->source, offset, i0, job->rows, copy),
         .columns = job->cut.columns, .zeros = job->zeros - job->reach.first, .row0 = i0,
         .bias = job->bias ? job->bias[plane] : 0};
+    int four = job->phases == 4 && job->across == 2;
+    struct depthwise_rows pair[2] = {rows, rows}; /* the even rows of the destination and the odd ones, if they are four */
     for (int64_t f = 0; f < job->phases; f += job->across) {
+        struct depthwise_rows *d = &pair[four && f > 0];
         for (int64_t a = 0; a < job->across; a++) {
             const struct correlation *p = &job->phase[f + a];
             const struct prepared *prepared = &job->prepared[f + a];
-            d.phase[a].c = p, d.phase[a].column = prepared->column;
-            d.phase[a].weights = prepared->weights + plane * p->taps_h * p->taps_w;
+            d->phase[a].c = p, d->phase[a].column = prepared->column;
+            d->phase[a].weights = prepared->weights + plane * p->taps_h * p->taps_w;
         }
-        d.rows = min64(job->rows, job->phase[f].dh - i0);
-        d.to = job->dest + job->phase[f].d_offset + image * c->d_stride[0] + plane * c->d_stride[1];
-        d.to_pitch = job->phase[f].d_stride[2];
-        if (d.rows > 0) NAME(depthwise_rows)(&d);
+        d->rows = min64(job->rows, job->phase[f].dh - i0);
+        d->to = job->dest + job->phase[f].d_offset + image * c->d_stride[0] + plane * c->d_stride[1];
+        d->to_pitch = job->phase[f].d_stride[2];
+        if (!four && d->rows > 0) NAME(depthwise_rows)(d);
     }
+    if (four && NAME(depthwise_spread_suits)(pair)) {
+        NAME(depthwise_spread)(pair);
+        return;
+    }
+    for (int p = 0; four && p < 2; p++)
+        if (pair[p].rows > 0) NAME(depthwise_rows)(&pair[p]);
 }
 
 static void task(void *context, int64_t index, int64_t worker) {
