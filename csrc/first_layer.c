@@ -6,7 +6,7 @@
 enum {
     FEW_SOURCES = 4,
     MOST_PRODUCTS = 192,     /* of one sum: where they are more, writing results counts less than reading aligned */
-    STRIP_BYTES = 64 * 1024, /* staged source of one strip, unless most of it would be shared with the next */
+    STRIP_BYTES = 28 * 1024, /* staged source of one strip, in L1 unless most of it would be shared with the next */
     STREAM_BYTES = 8 << 20,  /* a destination of so many is no longer in a cache when somebody reads it */
     WIDE = VEC_REGISTERS > 16,
     CHANNELS = WIDE ? 8 : 4, /* of one tile, and its most vectors of pixels */
