@@ -99,7 +99,7 @@ static void unit(const struct job *job, int64_t index, elem *copy) {
         .columns = job->cut.columns, .zeros = job->zeros - job->reach.first, .row0 = i0,
         .bias = job->bias ? job->bias[plane] : 0};
     int four = job->phases == 4 && job->across == 2;
-    struct depthwise_rows pair[2] = {rows, rows}; /* the even rows of the destination and the odd ones, if they are four */
+    struct depthwise_rows pair[2] = {rows, rows}; /* of the even rows of dest and of the odd ones, if they are four */
     for (int64_t f = 0; f < job->phases; f += job->across) {
         struct depthwise_rows *d = &pair[four && f > 0];
         for (int64_t a = 0; a < job->across; a++) {

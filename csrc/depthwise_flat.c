@@ -107,8 +107,8 @@ static void planes_task(void *context, int64_t task, int64_t worker) {
     }
 }
 
-void NAME(depthwise_flat)(const struct correlation *c, const elem *source, const elem *weight, const elem *bias, elem *dest,
-                          void *workspace) {
+void NAME(depthwise_flat)(const struct correlation *c, const elem *source, const elem *weight, const elem *bias,
+                          elem *dest, void *workspace) {
     struct job job = block_up(c);
     struct arena arena = {.base = workspace};
     carve(&job, &arena);

@@ -1,5 +1,5 @@
-/* 3x3 taps at step 1 or 2 over rows of up to four vectors: the sums of the destination rows that a source row belongs to
-   roll down the plane in registers, so that every source row is read once, from its beginning to its end. */
+/* 3x3 taps at step 1 or 2 over rows of up to four vectors: the sums of the destination rows that a source row belongs
+   to roll down the plane in registers, so that every source row is read once, from its beginning to its end. */
 #ifndef ENGINE_DEPTHWISE_ROLL_H
 #define ENGINE_DEPTHWISE_ROLL_H
 

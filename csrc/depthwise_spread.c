@@ -38,10 +38,11 @@ INLINE void spread(const int one, const struct depthwise_rows *single, const str
     const struct depthwise_column *column1 = single->phase[one].column, *column2 = single->phase[!one].column;
     const elem *ws = single->phase[one].weights, *wt = twin->phase[one].weights;
     const elem *ws2 = single->phase[!one].weights, *wt2 = twin->phase[!one].weights;
-    vec s = vec_splat(ws[0]), s2[2] = {vec_splat(ws2[0]), vec_splat(ws2[1])}, t[2] = {vec_splat(wt[0]), vec_splat(wt[1])};
+    vec s = vec_splat(ws[0]), s2[2] = {vec_splat(ws2[0]), vec_splat(ws2[1])};
+    vec t[2] = {vec_splat(wt[0]), vec_splat(wt[1])};
     vec t2[4] = {vec_splat(wt2[0]), vec_splat(wt2[1]), vec_splat(wt2[2]), vec_splat(wt2[3])}; /* [column][row] */
-    int64_t at1 = single->phase[one].c->first_w, at2 = single->phase[!one].c->first_w, x[COLUMNS], columns = single->columns;
-    int64_t width = single->phase[0].c->dw + single->phase[1].c->dw;
+    int64_t at1 = single->phase[one].c->first_w, at2 = single->phase[!one].c->first_w;
+    int64_t x[COLUMNS], columns = single->columns, width = single->phase[0].c->dw + single->phase[1].c->dw;
     vec_mask mask[COLUMNS][3];
     for (int64_t k = 0; k < columns; k++) {
         x[k] = column1[k].x, mask[k][0] = taps_inside(&column1[k], 0);

@@ -1,5 +1,5 @@
-/* The four phases of 3x3 taps at stride 2 backward, together: rows of pairs of pixels, each pair of rows from the same two
-   source rows, written in order. */
+/* The four phases of 3x3 taps at stride 2 backward, together: rows of pairs of pixels, each pair of rows from the same
+   two source rows, written in order. */
 #ifndef ENGINE_DEPTHWISE_SPREAD_H
 #define ENGINE_DEPTHWISE_SPREAD_H
 

@@ -1,8 +1,8 @@
 /* The pool: started at first use, asleep while idle, gone after fork.
 
-   The caller works too.  Every worker has a share of the tasks, the same one in every call alike, so that it finds in its
-   caches what it left there; who is done with his own share takes from the others'.  A call that finds the pool busy with
-   another Python thread's call runs on its own thread alone: nobody waits for somebody else's convolution. */
+   The caller works too.  Every worker has a share of the tasks, the same one in every call alike, so that it finds in
+   its caches what it left there; who is done with his own share takes from the others'.  A call that finds the pool busy
+   with another Python thread's call runs on its own thread alone: nobody waits for somebody else's convolution. */
 #include "thread.h"
 
 #include <stdatomic.h>
@@ -53,7 +53,8 @@ static inline void relax(void) {
 
 static void share_out(int64_t tasks, int64_t workers) {
     for (int64_t w = 0; w < workers; w++) {
-        atomic_store_explicit(&share[w].next, tasks / workers * w + tasks % workers * w / workers, memory_order_relaxed);
+        int64_t first = tasks / workers * w + tasks % workers * w / workers;
+        atomic_store_explicit(&share[w].next, first, memory_order_relaxed);
         share[w].end = tasks / workers * (w + 1) + tasks % workers * (w + 1) / workers;
     }
 }
