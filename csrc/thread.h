@@ -13,8 +13,8 @@ void engine_parallel(int64_t threads, int64_t tasks, void (*body)(void *context,
 /* Whether a thread may wait long for another that has one task more. */
 static inline int tasks_are_few(int64_t tasks, int64_t threads) { return threads > 1 && tasks < 8 * threads; }
 
-/* Into how many pieces to cut each of `things`, from `least` up to `most`: where they are few, so many that every thread
-   gets the same number. */
+/* Into how many pieces to cut each of `things`, from `least` up to `most`: where they are few, so many that all threads
+   get the same number. */
 static inline int64_t even_cut(int64_t things, int64_t least, int64_t most, int64_t threads) {
     int64_t pieces = least;
     if (tasks_are_few(things * least, threads))
