@@ -1,6 +1,6 @@
 /* Depthwise correlations of planes half a vector wide or less, at step 1, each as one row of memory from its first
-   pixel to its last: a tap is a shift of the whole plane, and masks leave out what it brings in from the rows around.  Lanes
-   that are masked out are not read, which takes AVX-512. */
+   pixel to its last: a tap is a shift of the whole plane, and masks leave out what it brings in from the rows around
+   it.  Lanes that are masked out are not read, which takes AVX-512. */
 #ifndef ENGINE_DEPTHWISE_FLAT_H
 #define ENGINE_DEPTHWISE_FLAT_H
 
