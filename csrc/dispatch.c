@@ -1,6 +1,7 @@
 /* From the exported names to the kernels of the level in use. */
 #include "kernels.h"
 #include "cpu.h"
+#include "subnormal.h"
 
 #include <stdatomic.h>
 #include <string.h>
@@ -63,15 +64,21 @@ int64_t engine_conv2d_workspace(const engine_conv2d *conv, int32_t direction) {
 
 void engine_conv2d_forward(const engine_conv2d *conv, const void *x, const void *weight, const void *bias, void *y,
                            void *workspace) {
+    uint64_t mode = subnormals_to_zero();
     kernels(conv->type)->conv2d_forward(conv, x, weight, bias, y, workspace);
+    set_floating_mode(mode);
 }
 
 void engine_conv2d_backward_data(const engine_conv2d *conv, const void *dy, const void *weight, void *dx, void *workspace) {
+    uint64_t mode = subnormals_to_zero();
     kernels(conv->type)->conv2d_backward_data(conv, dy, weight, dx, workspace);
+    set_floating_mode(mode);
 }
 
 void engine_conv2d_backward_weight(const engine_conv2d *conv, const void *dy, const void *x, void *dweight, void *workspace) {
+    uint64_t mode = subnormals_to_zero();
     kernels(conv->type)->conv2d_backward_weight(conv, dy, x, dweight, workspace);
+    set_floating_mode(mode);
 }
 
 int64_t engine_conv2d_packed_bytes(const engine_conv2d *conv, int32_t direction) {
@@ -79,7 +86,9 @@ int64_t engine_conv2d_packed_bytes(const engine_conv2d *conv, int32_t direction)
 }
 
 void engine_conv2d_pack_weight(const engine_conv2d *conv, int32_t direction, const void *weight, void *packed) {
+    uint64_t mode = subnormals_to_zero();
     kernels(conv->type)->conv2d_pack_weight(conv, direction, weight, packed);
+    set_floating_mode(mode);
 }
 
 int32_t engine_conv2d_preferred(const engine_conv2d *conv, int32_t direction) {
@@ -90,11 +99,21 @@ int64_t engine_pool2d_workspace(const engine_pool2d *pool, int32_t backward, int
     return kernels(pool->type)->pool2d_workspace(pool, backward, indexed);
 }
 
+/* Maxima and minima tell subnormals apart, and multiply nothing. */
+static uint64_t pooling_mode(const engine_pool2d *pool) {
+    return pool->kind == ENGINE_AVG || pool->kind == ENGINE_LP ? subnormals_to_zero() : floating_mode();
+}
+
 void engine_pool2d_forward(const engine_pool2d *pool, const void *x, void *y, int64_t *indices, void *workspace) {
+    uint64_t mode = pooling_mode(pool);
     kernels(pool->type)->pool2d_forward(pool, x, y, indices, workspace);
+    set_floating_mode(mode);
 }
 
 int32_t engine_pool2d_backward(const engine_pool2d *pool, const void *dy, const void *x, const int64_t *indices, void *dx,
                                void *workspace) {
-    return kernels(pool->type)->pool2d_backward(pool, dy, x, indices, dx, workspace);
+    uint64_t mode = pooling_mode(pool);
+    int32_t wrong = kernels(pool->type)->pool2d_backward(pool, dy, x, indices, dx, workspace);
+    set_floating_mode(mode);
+    return wrong;
 }

@@ -4,6 +4,7 @@
    its caches what it left there; who is done with his own share takes from the others'.  A call that finds the pool busy
    with another Python thread's call runs on its own thread alone: nobody waits for somebody else's convolution. */
 #include "thread.h"
+#include "subnormal.h"
 
 #include <stdatomic.h>
 
@@ -35,6 +36,7 @@ static struct {
     void (*body)(void *, int64_t, int64_t);
     void *context;
     int64_t helpers; /* helpers 1..helpers take part */
+    uint64_t mode;   /* of the caller's floating-point arithmetic, which the helpers adopt */
 } job;
 
 /* The tasks of each worker that nobody has begun, on a cache line of its own. */
@@ -80,7 +82,10 @@ static void *helper(void *argument) {
             pthread_mutex_unlock(&lock);
         }
         seen = atomic_load_explicit(&generation, memory_order_acquire);
-        if (worker <= job.helpers) work(worker);
+        if (worker <= job.helpers) {
+            set_floating_mode(job.mode);
+            work(worker);
+        }
         if (atomic_fetch_sub_explicit(&running, 1, memory_order_acq_rel) == 1) {
             pthread_mutex_lock(&lock);
             pthread_cond_signal(&done);
@@ -128,6 +133,7 @@ void engine_parallel(int64_t threads, int64_t tasks, void (*body)(void *, int64_
     job.body = body;
     job.context = context;
     job.helpers = threads - 1;
+    job.mode = floating_mode();
     share_out(tasks, threads);
     atomic_store_explicit(&running, started, memory_order_relaxed);
     pthread_mutex_lock(&lock);

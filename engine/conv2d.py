@@ -45,9 +45,9 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
         for Convolutional Neural Networks", 2016) takes fewer multiplications for 3x3 windows.
         "bf16x6" multiplies float32 numbers as sums of three bfloat16 on the tiles of AMX (Henry,
         Tang & Heinecke, ARITH 2019) and sums in float32.  With the last two an infinity can become
-        NaN, and bf16x6 flushes subnormal products.  None: the fastest for the geometry; in
-        float32 the errors of all are at the level of a plain sum.  In float64 those of
-        Winograd, where it saves much, are up to ten times those of "direct".
+        NaN.  None: the fastest for the geometry; in float32 the errors of all are at the level of a
+        plain sum.  In float64 those of Winograd, where it saves much, are up to ten times those of
+        "direct".
     backend : {"c", "numba", "numpy", "cuda"}, optional
         The only backend to use.  None: the first of "c", "numba" and "numpy" that can do it, and
         "cuda" for CUDA arrays (CuPy, torch, any with ``__cuda_array_interface__`` or DLPack), whose
@@ -79,6 +79,7 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
     -----
     N * out * OH * OW * (C / groups) * kh * kw multiply-adds.  The result for one image depends
     neither on the other images of the batch nor on the number of threads, bit for bit.
+    Subnormal numbers may count as zeros: as such they cost nothing extra.
 
     Examples
     --------

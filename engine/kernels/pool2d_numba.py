@@ -66,7 +66,8 @@ def forward(problem, x, y, indices) -> None:
             sums(first, last, x, y, *t.common, t.norm, t.p, *t.buffers("x", "y", "taps",
                                                                           "spare"))
 
-    threads.run(problem.n * t.strips * t.blocks, work, _threads_for(problem))
+    threads.run(problem.n * t.strips * t.blocks, work, _threads_for(problem),
+                subnormals=problem.kind in ("max", "min"))
 
 
 @widened("dx")
@@ -88,7 +89,8 @@ def backward(problem, dy, x, indices, dx) -> None:
             sums_backward(first, last, dy, x, dx, *t.common, t.tiled, t.norm, t.p,
                           *t.buffers("x", "y", "dx", "taps", "spare"))
 
-    threads.run(problem.n * t.strips * t.blocks, work, _threads_for(problem))
+    threads.run(problem.n * t.strips * t.blocks, work, _threads_for(problem),
+                subnormals=problem.kind in ("max", "min"))
 
 
 def _threads_for(problem) -> int:

@@ -11,7 +11,7 @@ import platform
 from numba.core.registry import cpu_target
 
 X86 = platform.machine().lower() in ("x86_64", "amd64")
-_ARM = platform.machine().lower() in ("aarch64", "arm64")
+ARM = platform.machine().lower() in ("aarch64", "arm64")
 _FEATURES = cpu_target.target_context.codegen().magic_tuple()[2].split(",")
 
 
@@ -24,8 +24,8 @@ def _vector_bytes() -> int:
 
 
 VECTOR_BYTES = _vector_bytes()
-REGISTERS = 32 if VECTOR_BYTES == 64 or _ARM else 16
-REGISTER_CLASS = ("v" if VECTOR_BYTES == 64 else "x") if X86 else "w" if _ARM else ""
+REGISTERS = 32 if VECTOR_BYTES == 64 or ARM else 16
+REGISTER_CLASS = ("v" if VECTOR_BYTES == 64 else "x") if X86 else "w" if ARM else ""
 HAS_FMA = not X86 or "+fma" in _FEATURES
 
 

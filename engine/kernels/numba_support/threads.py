@@ -7,6 +7,7 @@ do the same job and have neither problem.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import threading
@@ -15,6 +16,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 
 from engine import _config, _memory
+
+from . import subnormal
 
 _lock = threading.Lock()
 _pool: ThreadPoolExecutor | None = None
@@ -27,22 +30,26 @@ def num_threads() -> int:
     return _config.num_threads()
 
 
-def run(tasks: int, work, threads: int) -> None:
+def run(tasks: int, work, threads: int, subnormals: bool = False) -> None:
     """Call ``work(first, last)`` until every task in range(tasks) was covered exactly once.
 
     Which thread gets which tasks is left to chance, so a task's result must not depend on it.
+    Subnormal numbers are zeros there, unless ``subnormals`` says that they matter.
     """
     threads = min(threads, tasks)
+    mode = contextlib.nullcontext if subnormals else subnormal.as_zeros
     if threads <= 1:
-        if tasks:
-            work(0, tasks)
+        with mode():
+            if tasks:
+                work(0, tasks)
         return
     step = max(1, tasks // (threads * 4))
     starts = iter(range(0, tasks, step))  # next() on it is atomic under the GIL
 
     def pull():
-        for start in starts:
-            work(start, min(start + step, tasks))
+        with mode():
+            for start in starts:
+                work(start, min(start + step, tasks))
 
     helpers = _submit(pull, threads - 1)
     try:
