@@ -6,6 +6,7 @@ when a command needs it.
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 import time
@@ -26,6 +27,7 @@ DEFAULTS = {"digits": {"epochs": 30, "lr": 0.004, "shift": 2},
             "mnist": {"epochs": 5, "lr": 0.002, "shift": 1},
             "fashion-mnist": {"epochs": 10, "lr": 0.002, "shift": 0}}
 MODEL_FILE, CURVES_FILE = "model.safetensors", "curves.png"
+groups: list = []  # that of the ranks that mpiexec has started, once it is known
 
 
 def main() -> None:
@@ -33,6 +35,8 @@ def main() -> None:
     try:
         cli(prog_name="engine")
     except (ImportError, OSError, ValueError, MemoryError) as error:
+        for group in groups:
+            group.abort(f"engine: {error}")  # the others wait for this one
         raise SystemExit(f"engine: {error}") from None
 
 
@@ -56,47 +60,69 @@ def cli():
 @click.option("--shift", type=click.IntRange(0),
               help="Move training images at random by so many pixels.  "
                    "[default: 1, digits 2, fashion-mnist 0]")
+@click.option("--dtype", type=click.Choice(["float32", "float64"]), default="float32",
+              show_default=True)
 @click.option("--seed", type=click.IntRange(0), default=0, show_default=True)
-@click.option("--threads", type=click.IntRange(1), help="[default: as many as there are CPUs]")
+@click.option("--threads", type=click.IntRange(1),
+              help="[default: as many as there are CPUs, shared by the ranks on a machine]")
 @click.option("--out", type=click.Path(file_okay=False),
               help="Folder for the results.  [default: runs/MODEL-DATA]")
-def train(model, data, data_dir, batch_size, seed, threads, out, **options):
+@click.option("--save-every", type=click.IntRange(1), metavar="BATCHES",
+              help="Save the model after every so many batches, not only after each epoch.")
+@click.option("--resume", is_flag=True,
+              help="Go on with the training whose model is in the folder for the results.")
+def train(model, data, data_dir, batch_size, dtype, seed, threads, out, save_every, resume,
+          **options):
     """Train MODEL, report on the held-out images, and save it with its curves.
 
-    Ctrl-C ends the training after the current batch; the model is saved all the same.
+    Ctrl-C ends the training after the current batch; the model is saved all the same.  Started by
+    mpiexec, several processes share each batch; the result is that of one, up to rounding.
     """
     from engine import nn
-    from engine.nn import plots, report
+    from engine.nn import parallel, plots, report
     from engine.nn._extras import need
 
     for module, purpose in (("safetensors", "saving a model"), ("matplotlib", "drawing curves")):
         need(module, purpose)  # better now than after the training
+    group = parallel.world()
+    if group.size > 1:
+        groups.append(group)
+        threads = threads or ("ENGINE_NUM_THREADS" not in os.environ and group.cpus())
     if threads:
         engine.set_num_threads(threads)
+    say = click.echo if group.rank == 0 else lambda text: None
     images = datasets.load(data, data_dir)
     out = Path(out or f"runs/{model}-{data}")
     out.mkdir(parents=True, exist_ok=True)
-    network = nn.models.MODELS[model](len(images.classes), seed=seed)
+    network = nn.models.MODELS[model](len(images.classes), dtype=dtype, seed=seed)
     network.metadata = {"data": data, "classes": images.classes, "box": images.box}
     epochs, lr, shift = (DEFAULTS[data][name] if options[name] is None else options[name]
                          for name in ("epochs", "lr", "shift"))
-    click.echo(f"{model}, {network.num_params:,} parameters, on {data}: {len(images.x_train):,} "
-               f"images to train on, {len(images.x_test):,} held out")
+    say(f"{model}, {network.num_params:,} parameters, on {data}: {len(images.x_train):,} "
+        f"images to train on, {len(images.x_test):,} held out")
+    if group.size > 1:
+        say(f"{group.size} ranks share each batch; {out / MODEL_FILE} is written as the training "
+            "goes on: if a rank is lost, start again with --resume")
 
     start = time.perf_counter()
-    with _stopped_by_ctrl_c(network) as interrupted:
+    with _stopped_by_ctrl_c(network):
         history = network.fit(images.x_train, images.y_train, epochs=epochs, batch_size=batch_size,
                               validation_data=(images.x_test, images.y_test),
                               optimizer=nn.Adam(nn.Cosine(lr)),
                               augment=nn.RandomShift(shift) if shift else None,
-                              callbacks=[nn.Checkpoint(out / MODEL_FILE)])
-        network.save(out / MODEL_FILE)
-    if interrupted:
-        click.echo(f"stopped after {len(history.get('loss', []))} of {epochs} epochs; "
-                   f"model saved to {out / MODEL_FILE}")
+                              callbacks=[nn.Checkpoint(out / MODEL_FILE, every=save_every,
+                                                       when_stopped=True)],
+                              resume=out / MODEL_FILE if resume else None, parallel=group)
+    finished = len(history.get("loss", []))
+    if finished < epochs:
+        say(f"stopped after {finished} of {epochs} epochs; "
+            f"model saved to {out / MODEL_FILE}, --resume goes on with it")
         sys.exit(130)
+    if group.rank > 0:
+        return
     seconds = time.perf_counter() - start
 
+    network.save(out / MODEL_FILE)
     plots.history(history, out / CURVES_FILE, f"{model} on {data}")
     said = network.predict(images.x_test).argmax(axis=1)
     matrix = nn.confusion_matrix(images.y_test, said, len(images.classes))
@@ -218,20 +244,14 @@ def warmup():
 
 @contextmanager
 def _stopped_by_ctrl_c(network):
-    """While the ``with`` block runs, Ctrl-C ends `fit` after the batch, and is noted in the list.
-
-    A second Ctrl-C breaks off at once.
-    """
-    interrupted: list[int] = []
-
+    """While the ``with`` block runs, Ctrl-C ends `fit` after the batch, a second one at once."""
     def stop(number, frame):
         signal.signal(signal.SIGINT, previous)
-        interrupted.append(number)
         network.stop_training = True
 
     previous = signal.signal(signal.SIGINT, stop)
     try:
-        yield interrupted
+        yield
     finally:
         signal.signal(signal.SIGINT, previous)
 

@@ -11,7 +11,8 @@ import pytest
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = {"torch": "torch", "keras": "keras", "onnx": "onnx",  # page -> the package it needs
-         "jax": "jax", "sklearn": "sklearn", "training": "sklearn", "dask": "dask"}
+         "jax": "jax", "sklearn": "sklearn", "training": "sklearn", "dask": "dask",
+         "mpi": "mpi4py"}
 
 
 @pytest.mark.parametrize("page", PAGES)

@@ -20,9 +20,9 @@ def prepare(case: NetworkCase, variant: str, inputs: dict[str, np.ndarray]):
     gradient = model.gradients[:first.size].reshape(first.shape)
 
     def step():
-        value, _ = training.train_on(model, inputs["x"], inputs["target"], loss, stop=-1)
+        value, _, count = training.train_on(model, inputs["x"], inputs["target"], loss, stop=-1)
         optimizer.step(model.weights, model.gradients)
-        return np.float32(value), gradient
+        return np.float32(value / count), gradient
 
     return step
 

@@ -25,6 +25,7 @@ class Callback:
 
     remembered: tuple[str, ...] = ()  # attributes that a checkpoint keeps
     comes_last = False  # whether it is told after all others
+    writes = False  # whether it leaves files: of several ranks only the first one's is told
 
     def on_train_begin(self, model) -> None:
         pass
@@ -34,6 +35,9 @@ class Callback:
 
     def on_epoch_end(self, model, epoch: int, logs: dict[str, float]) -> None:
         """After the epoch, counted from 0, and its validation."""
+
+    def on_stop(self, model) -> None:
+        """When `stop_training` has ended the training."""
 
     def on_train_end(self, model) -> None:
         """Also when the training ends with an exception."""
@@ -53,13 +57,16 @@ class Checkpoint(Callback):
         Save after every so many batches too, not only at the end of each epoch.
     best : str, optional
         Save only when this value of the history is the best so far, e.g. "val_accuracy".
+    when_stopped : bool
+        Save also when `Model.stop_training` has ended the training, be it within an epoch.
     """
 
     remembered = ("best_value",)
     comes_last = True  # it has to save what the others have done
+    writes = True
 
-    def __init__(self, path, *, every=None, best=None):
-        self.path = path
+    def __init__(self, path, *, every=None, best=None, when_stopped=False):
+        self.path, self.when_stopped = path, bool(when_stopped)
         self.every = None if every is None else _check.integer("Checkpoint", "every", every)
         if every is not None and best is not None:
             raise ValueError(f"Checkpoint: `every` is {every}, expected None with best={best!r}")
@@ -76,6 +83,10 @@ class Checkpoint(Callback):
                 return
             self.best_value = value
         model.run.save(self.path)
+
+    def on_stop(self, model):
+        if self.when_stopped:
+            model.run.save(self.path)
 
 
 class EarlyStopping(Callback):
@@ -160,8 +171,9 @@ class TerminateOnNaN(Callback):
 
     def on_batch_end(self, model, step, logs):
         if not math.isfinite(logs["loss"]):
-            warnings.warn(f"fit: the loss is {logs['loss']} in epoch {model.run.epoch + 1}, batch "
-                          f"{step + 1}: the training ends", RuntimeWarning, stacklevel=4)
+            if model.run.group.rank == 0:
+                warnings.warn(f"fit: the loss is {logs['loss']} in epoch {model.run.epoch + 1}, "
+                              f"batch {step + 1}: the training ends", RuntimeWarning, stacklevel=4)
             model.stop_training = True
 
 
@@ -169,6 +181,7 @@ class CSVLogger(Callback):
     """Writes one row for each finished epoch: its number from 1, and all values of the history."""
 
     remembered = ("rows",)
+    writes = True
 
     def __init__(self, path):
         self.path = path
@@ -192,6 +205,8 @@ class TensorBoard(Callback):
 
     Needs ``pip install "convengine[tensorboard]"``.
     """
+
+    writes = True
 
     def __init__(self, folder):
         self.folder = folder

@@ -49,6 +49,20 @@ def resume(run, path) -> None:
     _restore(run, state, path)
 
 
+def share(run) -> None:
+    """Bring the model and the state of the training from rank 0 to all others."""
+    model, given = run.model, None
+    if run.group.rank == 0:
+        given = (dict(model.arrays()), model.epochs_done, model.metadata, model.seed, run.resumed,
+                 _state(run))
+    arrays, *others, resumed, state = run.group.broadcast(given)
+    if run.group.rank > 0:
+        saving.fill("rank 0", dict(model.arrays()), arrays)
+        model.epochs_done, model.metadata, model.seed = others
+        _restore(run, state, "rank 0")
+        run.resumed = resumed
+
+
 def _state(run) -> dict:
     optimizer = run.optimizer
     return {

@@ -85,8 +85,10 @@ class Indexed:
         return (order[start:start + self.batch_size]
                 for start in range(0, len(order), self.batch_size))
 
-    def load(self, job: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        return self.x[job], self.target[job]
+    def load(self, job: np.ndarray, rows: Callable) -> tuple[np.ndarray, np.ndarray, int]:
+        """Of the batch, the samples and targets in ``rows(count)``, and how many it has."""
+        own = job[rows(len(job))]
+        return self.x[own], self.target[own], len(job)
 
 
 class Stream:
@@ -112,13 +114,15 @@ class Stream:
                 raise ValueError(f"{self.who}: `x` ended after {count} batches of an epoch, "
                                  f"expected {self.limit} (steps_per_epoch)") from None
 
-    def load(self, job):
+    def load(self, job, rows):
         try:
             x, y = job
         except (TypeError, ValueError):
             raise TypeError(f"{self.who}: `x` gave a {type(job).__name__}, "
                             "expected pairs (x, y) of a batch") from None
-        return self.check(x, y)
+        x, target = self.check(x, y)
+        own = rows(len(x))
+        return x[own], target[own], len(x)
 
 
 def is_stream(x) -> bool:

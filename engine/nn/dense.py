@@ -53,6 +53,8 @@ class Dense(Layer):
 
     def forward(self, x, training=False):
         if len(x) == 0:  # an image without pixels is none
+            if training:
+                self.keep(x, None)
             return np.empty((0, self.out_features), x.dtype)
         y = engine.conv2d(_as_image(x), self.params["weight"][:, :, None, None],
                           self.params.get("bias"), activation=self.activation, layout="NHWC")
@@ -63,6 +65,9 @@ class Dense(Layer):
 
     def backward(self, dy, need_dx=True):
         x, y = self.kept()
+        if len(x) == 0:
+            self.set_grads(**dict.fromkeys(self.params, 0))
+            return x if need_dx else None
         if self.activation:
             dy = activations.backward_of(self.activation, dy, y)
         wanted = (["x"] if need_dx else []) + list(self.params)

@@ -23,7 +23,8 @@ class Dropout(Layer):
     def forward(self, x, training=False):
         if not training or self.rate == 0:
             return x
-        mask = (self.rng.random(x.shape, x.dtype) >= self.rate) * x.dtype.type(1 / (1 - self.rate))
+        mask = (self.group.random(self.rng, x.shape, x.dtype) >= self.rate)
+        mask = mask * x.dtype.type(1 / (1 - self.rate))
         self.keep(mask)
         return x * mask
 

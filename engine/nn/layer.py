@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from engine.nn import _check
+from engine.nn import _check, parallel
 
 
 @dataclass(frozen=True)
@@ -47,12 +47,15 @@ class Layer:
         `create` sets it, and a forward pass changes its arrays in place.
     input_shape, output_shape : tuple of int
         Shapes of one sample, without the batch axis; known once the layer is built.
+    group : engine.nn.parallel.Alone
+        The processes that share each batch: several in a parallel `fit`, else this one alone.
     """
 
     kind: str  # how summaries call such a layer
     kinds: dict[str, type[Layer]] = {}  # every layer class by name, for loading models
     children: tuple[Layer, ...] = ()  # the layers inside a layer made of others
     context: Context | None = None
+    group = parallel.ALONE
     _saved = None
 
     def __init_subclass__(cls, **kwargs):

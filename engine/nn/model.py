@@ -15,6 +15,7 @@ from engine.nn import (
     weights,
 )
 from engine.nn.layer import Context, Layer
+from engine.nn.parallel import ALONE
 
 
 class Model(Layer):
@@ -102,7 +103,8 @@ class Model(Layer):
 
     def fit(self, x, y=None, *, epochs=1, batch_size=32, validation_data=None,
             validation_split=0.0, loss=None, optimizer=None, augment=None, callbacks=(),
-            shuffle=True, progress=True, workers=0, steps_per_epoch=None, resume=None):
+            shuffle=True, progress=True, workers=0, steps_per_epoch=None, resume=None,
+            parallel=None):
         """Train on samples `x` with targets `y`; returns the `History` of losses and accuracies.
 
         Parameters
@@ -136,6 +138,9 @@ class Model(Layer):
             For an iterable that does not end, or only once: how many batches an epoch takes.
         resume : path-like, optional
             A file that `Checkpoint` writes: if it exists, the training goes on from there.
+        parallel : engine.interop.mpi.ProcessGroup, optional
+            The ranks that call this together, with the same arguments, and share each batch.  All
+            start with the weights and the state of rank 0, which alone shows progress and writes.
 
         Raises
         ------
@@ -151,7 +156,7 @@ class Model(Layer):
             self, x, y, epochs=epochs, batch_size=batch_size, validation_data=validation_data,
             validation_split=validation_split, loss=loss, optimizer=optimizer, augment=augment,
             callbacks=callbacks, shuffle=shuffle, progress=progress, workers=workers,
-            steps_per_epoch=steps_per_epoch, resume=resume)
+            steps_per_epoch=steps_per_epoch, resume=resume, group=parallel or ALONE)
 
     def freeze(self, until: str | None = None) -> None:
         """Train only the layers after the one named `until`; None trains all of them.

@@ -18,6 +18,8 @@ class BatchNorm(Layer):
     of the channel over the batch (and all pixels) while training, and running means of them
     afterwards.  Works on images, lines and rows of features.
 
+    In a parallel `fit` the batch is that of all ranks together.
+
     A scale and a shift of every channel are a depthwise 1x1 convolution, and a sum of products is
     the gradient of its weight: the kernels of `engine` do all the work, a few passes over memory.
 
@@ -48,27 +50,24 @@ class BatchNorm(Layer):
                 | ({"bias": np.zeros(self.channels)} if self.shift else {}))
 
     def forward(self, x, training=False):
-        if x.size == 0:
-            return x
         if not training:
             factor, offset = self.as_affine()
             return self._per_channel(x, factor, offset)
-        count = x.size // self.channels
+        count = self.group.total(len(x)) * math.prod(x.shape[1:]) // self.channels
         if count < 2:
             raise ValueError(f"{self.title}: a training batch has one value per channel, expected "
                              "at least two")
-        mean = self._sum(x) / x.dtype.type(count)
+        mean = self.group.sum(self._sum(x)) / x.dtype.type(count)
         centred = self._per_channel(x, np.ones_like(mean), -mean)
-        variance = self._products(centred, centred) / x.dtype.type(count)
+        variance = self.group.sum(self._products(centred, centred)) / x.dtype.type(count)
         inverse = 1 / np.sqrt(variance + self.epsilon, dtype=x.dtype)
-        self.keep(centred, inverse)
+        self.keep(centred, inverse, x.dtype.type(count))
         self._remember(mean, variance * (count / (count - 1)))
         return self._per_channel(centred, inverse * self.params.get("weight", 1),
                                  self.params.get("bias"))
 
     def backward(self, dy, need_dx=True):
-        centred, inverse = self.kept()
-        count = dy.dtype.type(dy.size // self.channels)
+        centred, inverse, count = self.kept()
         total, product = self._sum(dy), self._products(dy, centred)
         if self.scale:
             self.set_grads(weight=product * inverse)
@@ -77,6 +76,7 @@ class BatchNorm(Layer):
         if not need_dx:
             return None
         # dy less its mean, less its part along the normalised x; all times the slope
+        total, product = self.group.sum(np.stack([total, product]))
         slope = inverse * self.params.get("weight", 1)
         dx = self._per_channel(dy, slope, -slope * total / count)
         dx -= self._per_channel(centred, slope * inverse * inverse * product / count, None)
@@ -93,6 +93,8 @@ class BatchNorm(Layer):
             self.buffers[name] += self.momentum * (new - self.buffers[name])
 
     def _per_channel(self, x, factor, offset):
+        if x.size == 0:
+            return x
         images, layout = self._as_images(x)
         y = engine.conv2d(images, factor.reshape(-1, 1, 1, 1), offset, groups=self.channels,
                           layout=layout)
@@ -100,6 +102,8 @@ class BatchNorm(Layer):
 
     def _products(self, a, b):
         """The sum over each channel of ``a * b``."""
+        if a.size == 0:
+            return np.zeros(self.channels, a.dtype)
         (a, layout), (b, _) = self._as_images(a), self._as_images(b)
         return engine.conv2d_backward_weight(a, b, (self.channels, 1, 1, 1), groups=self.channels,
                                              layout=layout).ravel()
@@ -154,6 +158,8 @@ class LocalResponseNorm(Layer):
         return y
 
     def backward(self, dy, need_dx=True):
+        if dy.size == 0:
+            return dy if need_dx else None
         x, y, measure = self.kept()
         if not need_dx:
             return None

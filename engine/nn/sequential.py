@@ -66,6 +66,7 @@ class Sequential(Model):
             if i < first:
                 return None
             dy = layer.backward(dy, need_dx or i > first)
+            self.group.ready(layer)
         return dy
 
 

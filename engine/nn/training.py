@@ -8,7 +8,7 @@ from itertools import islice
 
 import numpy as np
 
-from engine.nn import _check, checkpoints, data, losses
+from engine.nn import _check, checkpoints, data, losses, parallel
 from engine.nn.activations import Sigmoid, Softmax
 from engine.nn.augment import Compose
 from engine.nn.optimizers import Adam, Optimizer
@@ -31,9 +31,10 @@ class Tally:
     correct: int = 0
     seen: int = 0
 
-    def add(self, loss: float, correct: int, count: int) -> None:
-        self.loss, self.correct = self.loss + loss * count, self.correct + correct
-        self.seen += count
+    def add(self, loss: float, correct: float, count: float) -> None:
+        """Sums over some more samples."""
+        self.loss, self.correct = self.loss + float(loss), self.correct + int(correct)
+        self.seen += int(count)
 
     def means(self) -> dict[str, float]:
         return {"loss": self.loss / self.seen, "accuracy": self.correct / self.seen}
@@ -49,6 +50,7 @@ class Run:
     epochs: int
     steps: int | None  # batches of an epoch, if that is known
     batch_size: int
+    group: parallel.Alone = parallel.ALONE
     resumed: bool = False
     history: History = field(default_factory=History)
     epoch: int = 0  # epochs that are over
@@ -62,17 +64,24 @@ class Run:
             return self.epoch / self.epochs
         return (self.epoch * self.steps + self.step) / (self.epochs * self.steps)
 
+    def is_stopped(self) -> bool:
+        """Whether the training is to end, as somebody has asked on any rank."""
+        self.model.stop_training = self.group.any(self.model.stop_training)
+        return self.model.stop_training
+
     def save(self, path) -> None:
         """Write the model and this state, so that the training can go on from here."""
-        checkpoints.save(self, path)
+        if self.group.rank == 0:
+            checkpoints.save(self, path)
 
     def tell(self, what: str, *args) -> None:
         for callback in self.callbacks:
-            getattr(callback, what)(self.model, *args)
+            if self.group.rank == 0 or not callback.writes:
+                getattr(callback, what)(self.model, *args)
 
 
 def fit(model, x, y, *, epochs, batch_size, validation_data, validation_split, loss, optimizer,
-        augment, callbacks, shuffle, progress, workers, steps_per_epoch, resume) -> History:
+        augment, callbacks, shuffle, progress, workers, steps_per_epoch, resume, group) -> History:
     """See `Model.fit`."""
     epochs = _check.integer("fit", "epochs", epochs, minimum=0)
     workers = _check.integer("fit", "workers", workers, minimum=0)
@@ -86,33 +95,41 @@ def fit(model, x, y, *, epochs, batch_size, validation_data, validation_split, l
         validation_data = _as_pair(validation_data)
         _source("fit: validation_data", model, *validation_data, loss, batch_size)
     run = Run(model, optimizer or Adam(), sorted(callbacks, key=lambda each: each.comes_last),
-              epochs, batches.steps, batch_size)
+              epochs, batches.steps, batch_size, group)
     run.optimizer.attach(model.trained_weights)
-    if resume is not None:
+    if resume is not None and group.rank == 0:
         checkpoints.resume(run, resume)
+    if group.size > 1:
+        checkpoints.share(run)
 
     def prepare(numbered):
         step, job = numbered
-        images, target = batches.load(job)
-        if augment:  # +1: a seed that ends in 0 is the seed without it
-            images = augment(images, np.random.default_rng([model.seed, model.epochs_done,
-                                                            step + 1]))
-        return _as_input("fit", model, images), target
+        images, target, count = batches.load(job, group.rows)
+        if augment and len(images):  # +1: a seed that ends in 0 is the seed without it
+            seed = [model.seed, model.epochs_done, step + 1]
+            images = augment(images, group.generator(seed, count))
+        if not len(images):  # there are more ranks than samples
+            images = np.empty((0, *model.input_shape))
+        return _as_input("fit", model, images), target, count
 
     model.run = run
     try:
         run.tell("on_train_begin")
-        with progress_bar(progress, epochs, batches.steps, run.epoch, run.step) as bar:
+        with (parallel.joined(model, group),
+              progress_bar(progress and group.rank == 0, epochs, batches.steps, run.epoch,
+                           run.step) as bar):
             while run.epoch < epochs and _epoch(run, batches, prepare, workers, chosen, stop, bar):
                 logs = run.tally.means()
                 if validation_data is not None:
-                    scores = evaluate(model, *validation_data, loss=loss)
+                    scores = evaluate(model, *validation_data, loss=loss, group=group)
                     logs |= {"val_" + name: score for name, score in scores.items()}
                 run.history.add(logs)
                 bar.end_epoch(logs)
                 model.epochs_done += 1
                 run.epoch, run.step, run.tally = run.epoch + 1, 0, Tally()
                 run.tell("on_epoch_end", run.epoch - 1, logs)
+        if model.stop_training:
+            run.tell("on_stop")
     finally:
         run.tell("on_train_end")
         model.run = None
@@ -125,38 +142,57 @@ def _epoch(run: Run, batches, prepare, workers, loss, stop, bar) -> bool:
     model = run.model
     jobs = batches.jobs(np.random.default_rng([model.seed, model.epochs_done]))
     jobs = islice(enumerate(jobs), run.step, None)
-    for x, target in data.ahead(prepare, jobs, workers):
-        if model.stop_training:
+    for x, target, count in data.ahead(prepare, jobs, workers):
+        if run.is_stopped():
             break
-        value, correct = train_on(model, x, target, loss, stop)
+        run.group.begin(count)
+        sums = train_on(model, x, target, loss, stop)
         run.optimizer.step(model.trained_weights, model.trained_gradients, run.progress)
         run.step += 1
-        run.tally.add(value, correct, len(x))
+        run.tally.add(*sums)
         bar.advance(**run.tally.means())
         run.tell("on_batch_end", run.step - 1, run.tally.means())
-    if run.tally.seen == 0 and not model.stop_training:
+    stopped = run.is_stopped()
+    if run.tally.seen == 0 and not stopped:
         raise ValueError(f"fit: `x` gave no batches in epoch {run.epoch + 1}, expected some "
                          "(a generator gives its batches once: name steps_per_epoch, or pass "
                          "an object that can be iterated again)")
-    return not model.stop_training
+    return not stopped
 
 
-def train_on(model, x, target, loss, stop) -> tuple[float, int]:
-    """One batch forward and backward; the gradients are left in the model."""
+def train_on(model, x, target, loss, stop) -> np.ndarray:
+    """One batch forward and backward; the gradients are left in the model.
+
+    Returns the sums that a tally takes.  If several ranks share the batch, they and the gradients
+    are those of the whole batch.
+    """
+    group = model.group
     y = model.forward(x, training=True, stop=stop)
-    model.backward(loss.gradient(y, target), need_dx=False, stop=stop)
-    return loss.value(y, target), loss.correct(y, target)
+    sums = _sums(loss, y, target)
+    group.start(sums)
+    model.backward(group.scaled(loss.gradient(y, target)), need_dx=False, stop=stop)
+    group.finish()
+    return sums
 
 
-def evaluate(model, x, y=None, batch_size=256, loss=None) -> dict[str, float]:
+def _sums(loss, y, target) -> np.ndarray:
+    """Over these samples: the loss, how many are right, how many there are."""
+    if len(y) == 0:
+        return np.zeros(3)
+    return np.array([loss.value(y, target) * len(y), loss.correct(y, target), len(y)])
+
+
+def evaluate(model, x, y=None, batch_size=256, loss=None, group=parallel.ALONE):
     """See `Model.evaluate`."""
     batch_size = _check.integer("evaluate", "batch_size", batch_size)
     batches, loss, stop = _source("evaluate", model, x, y, loss, batch_size)
-    tally = Tally()
+    sums = np.zeros(3)
     for job in batches.jobs(np.random.default_rng(0)):
-        images, target = batches.load(job)
+        images, target, _ = batches.load(job, group.rows)
         y = model.forward(_as_input("evaluate", model, images), stop=stop)
-        tally.add(loss.value(y, target), loss.correct(y, target), len(y))
+        sums += _sums(loss, y, target)
+    tally = Tally()
+    tally.add(*group.sum(sums))
     if tally.seen == 0:
         raise ValueError("evaluate: `x` gave no batches, expected some")
     return tally.means()
