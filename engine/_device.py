@@ -84,6 +84,7 @@ class Work:
         The last result goes to `out` where that is given.
         """
         from engine.kernels.cuda_support import launch
+        from engine.kernels.cuda_support.strides import at
         from engine.kernels.cuda_support.toolchain import driver
 
         ordinal = 0 if self.on_host else self.ordinal
@@ -92,7 +93,7 @@ class Work:
         recorder = launch.Recorder(device)
 
         def placed(shape, strides, dtype):
-            return _arrays().at(recorder.place(), shape, strides, dtype)
+            return at(recorder.place(), shape, strides, dtype)
 
         inputs = {name: self.compact(each) for name, each in inputs.items()}
         taken = [None if each is None else placed(each.shape, each.strides, each.dtype)
@@ -110,37 +111,50 @@ class Work:
             return self._on_host(device, recorder.replay(), [inputs[name] for name in names],
                                  results, out)
         stream = self.owner.stream(ordinal)
-        for other in {each.stream for each in self.seen.values()} - {stream}:
+        others = {each.stream for each in self.seen.values()} - {stream}
+        for other in others:
             device.wait(stream, other)
         addresses = [_address(self.views[name]) for name in names]
         if target is not None:
             recorder.replay()(device, stream, [*addresses, _address(target)],
-                              lambda nbytes: self.owner.scratch(nbytes, ordinal))
-            return [out]
+                              lambda nbytes: self.owner.scratch(nbytes, ordinal, stream))
+            found = [out]
+        else:
+            found = self._made(key, plan, recorder.replay(), device, names, addresses, results)
+        for other in others:  # whose arrays may be written once it goes on
+            device.wait(other, stream)
+        return found
+
+    def _made(self, key, plan, replay, device, names, addresses, results):
+        """The results in new arrays; and how to do that again is kept."""
+        ordinal = self.ordinal
         makers = [self.owner.maker(*each.of_user(), ordinal) for each in results]
-        step = Step(plan, recorder.replay(), device, ordinal, self.owner, names, makers)
+        step = Step(plan, replay, device, ordinal, self.owner, names, makers)
         if key is not None:
             _keep(*key, step)
-        return step.carry_out(stream, addresses)
+        return step.carry_out(self.owner.stream(ordinal), addresses)
 
     def _on_host(self, device, replay, inputs, results, out):
         """Copy what is read to the device, and what is made back."""
+        from engine.kernels.cuda_support.launch import LEGACY_STREAM as stream
+        from engine.kernels.cuda_support.strides import flat_bytes
+
         kept, addresses = [], []
 
         def memory(nbytes):
-            address, owner = device.scratch(max(nbytes, 1))
+            address, owner = device.scratch(max(nbytes, 1), stream)
             kept.append(owner)
             return address
 
         for compact in inputs:
             addresses.append(memory(compact.nbytes))
-            device.copy_in(addresses[-1], _flat(compact))
+            device.copy_in(addresses[-1], flat_bytes(compact), stream)
         places = [memory(prod(each.shape) * each.dtype.itemsize) for each in results]
-        replay(device, 0, [*addresses, *places], device.scratch)
+        replay(device, stream, [*addresses, *places], lambda nbytes: device.scratch(nbytes, stream))
         found = []
         for place, each in zip(places, results, strict=True):
             flat = np.empty(prod(each.shape), each.dtype)
-            device.copy_out(flat, place)
+            device.copy_out(flat, place, stream)
             found.append(each.user(np.lib.stride_tricks.as_strided(flat, each.shape,
                                                                    each.strides)))
         if out is not None:
@@ -192,13 +206,11 @@ class Step(NamedTuple):
 
     def carry_out(self, stream, addresses):
         """The results, in memory of their owner."""
-        results = [make() for make in self.makers]
+        results = [make(stream) for make in self.makers]
         addresses += map(self.owner.address, results)
-        self.replay(self.device, stream, addresses, self._scratch)
+        self.replay(self.device, stream, addresses,
+                    lambda nbytes: self.owner.scratch(nbytes, self.ordinal, stream))
         return results
-
-    def _scratch(self, nbytes):
-        return self.owner.scratch(nbytes, self.ordinal)
 
     def again(self, arrays: dict):
         """The same for other arrays, by name."""
@@ -257,8 +269,3 @@ def part(key, name):
 def _address(view) -> int:
     return view.__array_interface__["data"][0]
 
-
-def _flat(compact):
-    """The bytes of an array whose elements lie without gaps, in the order of memory."""
-    order = np.argsort([-step for step in compact.strides], kind="stable")
-    return np.ascontiguousarray(compact.transpose(order)).reshape(-1).view(np.uint8)

@@ -86,7 +86,7 @@ def test_mixed_libraries(cupy, device, monkeypatch):
                                     "data": (device.memory.register(W), False), "stream": 5}
 
     y = engine.conv2d(cupy.asarray(X), Other())
-    assert type(y) is cupy.ndarray and waits == [(7, 5)]
+    assert type(y) is cupy.ndarray and waits == [(7, 5), (5, 7)]
     assert_equal(y.values, naive.conv(X, W))
 
 

@@ -11,8 +11,10 @@ from engine.kernels.cuda_support import (
     catalog,
     depthwise,
     direct,
+    elementwise,
     gemm,
     gemm_weight,
+    reduction,
     sums,
 )
 from engine.kernels.cuda_support import pooling as pools
@@ -52,6 +54,11 @@ BUDGETS = [
     (pools.mean("lp", "bfloat16", "bfloat16", "nchw", 0), 64, 0, None, 0),
     (pools.mean_backward("float32", "nchw"), 64, 0, None, 0),
     (pools.norm_backward("float32", "nhwc", 0), 64, 0, None, 0),
+    (elementwise.elementwise("add", ("float32", "float32"), "float32", "float32", True), 32, 0, 0,
+     0),
+    (elementwise.elementwise("where", ("bool", "float64", None), "float64", "float16", False), 72,
+     0, None, 0),
+    (reduction.reduction("add", "float16", "float32", "float32"), 40, 1024, None, 0),
 ]
 
 

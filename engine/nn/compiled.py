@@ -17,7 +17,7 @@ from functools import partial
 import numpy as np
 
 import engine
-from engine.nn import _check, activations
+from engine.nn import _check, activations, devices
 from engine.nn.activations import ReLU, ReLU6, Sigmoid, Softmax, Tanh
 from engine.nn.combine import Concatenate, Identity, Residual
 from engine.nn.conv import Conv2D
@@ -50,6 +50,8 @@ def compile(model, batch_size: int = 1, *, order: str = "NCHW") -> Compiled:
         Called as ``compiled(x)``.
     """
     model._need_weights("compile")
+    if model.device != devices.HOST:
+        raise ValueError(f'compile: the model is on {model.device}, expected model.to("cpu")')
     return Compiled(model, _check.integer("compile", "batch_size", batch_size),
                     _check.option("compile", "order", order, ("NCHW", "NHWC")))
 

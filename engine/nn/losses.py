@@ -33,12 +33,14 @@ class CategoricalCrossEntropy:
         return -float((logs * target).sum(dtype=np.float64)) / len(logs)
 
     def gradient(self, y_pred, target) -> np.ndarray:
-        n = len(y_pred)
-        if target.ndim == 1:
-            rows, target = target, np.zeros_like(y_pred)
+        n, total = len(y_pred), 1
+        if target.ndim == 2:
+            total = target.sum(axis=1, keepdims=True)
+        else:
+            rows, target = target, np.zeros(y_pred.shape, y_pred.dtype)
             target[np.arange(n), rows] = 1
         if self.from_logits:
-            return (softmax(y_pred) * target.sum(axis=1, keepdims=True) - target) / n
+            return (softmax(y_pred) * total - target) / n
         return -target / np.maximum(y_pred, _tiny(y_pred)) / n
 
     def correct(self, y_pred, target) -> int:

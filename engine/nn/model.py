@@ -7,6 +7,7 @@ import numpy as np
 from engine.nn import (
     _check,
     data,
+    devices,
     initializers,
     saving,
     summary,
@@ -26,6 +27,8 @@ class Model(Layer):
     weights, gradients : ndarray
         All parameters of all layers in one vector, of which each layer's `params` are views; and
         likewise the gradients.
+    device : str
+        Where the model computes: "cpu", or "cuda:0" after ``model.to("cuda")``.
     metadata : dict
         Anything that JSON can hold; it is saved with the model, e.g. the names of the classes.
     stop_training : bool
@@ -40,6 +43,7 @@ class Model(Layer):
 
     weights: np.ndarray | None = None
     gradients: np.ndarray | None = None
+    device = devices.HOST
     run = None
     first_trained = 0
     frozen = 0  # how many of the layers in it are
@@ -75,18 +79,51 @@ class Model(Layer):
             raise ValueError(f"{self.title}: two arrays are called {twice!r}, expected layers with "
                              "names of their own")
         owners = [(layer, name) for layer in self.walk() for name in layer.params]
-        size = sum(layer.params[name].size for layer, name in owners)
-        self.weights, self.gradients = np.zeros(size, self.dtype), np.zeros(size, self.dtype)
+        self.weights = np.zeros(sum(layer.params[name].size for layer, name in owners), self.dtype)
+        if copy and owners:
+            np.concatenate([devices.to_host(layer.params[name]).ravel() for layer, name in owners],
+                           out=self.weights, casting="unsafe")
+        self.gradients = np.zeros_like(self.weights)
+        self._place()
+
+    def _place(self) -> None:
+        """Move all arrays to the device, and make the parameters of layers views of the vectors."""
+        self.weights, self.gradients = (devices.to_device(each, self.device)
+                                        for each in (self.weights, self.gradients))
         start = 0
-        for layer, name in owners:
-            value = layer.params[name]
-            part = slice(start, start + value.size)
-            layer.params[name] = self.weights[part].reshape(value.shape)
-            if copy:
-                layer.params[name][...] = value
-            layer.grads[name] = self.gradients[part].reshape(value.shape)
-            start = part.stop
+        for layer in self.walk():
+            for name, value in layer.params.items():
+                part = slice(start, start + value.size)
+                layer.params[name] = self.weights[part].reshape(value.shape)
+                layer.grads[name] = self.gradients[part].reshape(value.shape)
+                start = part.stop
+            layer.buffers = {name: devices.to_device(value, self.device)
+                             for name, value in layer.buffers.items()}
         self._split()
+
+    def to(self, device: str) -> Model:
+        """Move the model to a device, with all it has learned; returns the model.
+
+        There it is trained and used with the same calls: samples and results are arrays of the
+        host, all between them stays on the device.
+
+        Parameters
+        ----------
+        device : str
+            "cpu", "cuda", or "cuda:1" for the second GPU.
+
+        Raises
+        ------
+        ValueError, RuntimeError
+            If there is no such device; the message says what was looked for.
+        """
+        self._need_weights("to")
+        self.device = devices.check("to", device)
+        for layer in self.walk():
+            layer.buffers = {name: devices.to_host(value) for name, value in layer.buffers.items()}
+        self.weights, self.gradients = map(devices.to_host, (self.weights, self.gradients))
+        self._place()
+        return self
 
     def _split(self) -> None:
         """Find what of the vectors is trained: all that comes after the frozen layers."""

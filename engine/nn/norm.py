@@ -76,7 +76,8 @@ class BatchNorm(Layer):
         if not need_dx:
             return None
         # dy less its mean, less its part along the normalised x; all times the slope
-        total, product = self.group.sum(np.stack([total, product]))
+        sums = self.group.sum(np.concatenate([total, product]))
+        total, product = sums[:self.channels], sums[self.channels:]
         slope = inverse * self.params.get("weight", 1)
         dx = self._per_channel(dy, slope, -slope * total / count)
         dx -= self._per_channel(centred, slope * inverse * inverse * product / count, None)

@@ -68,7 +68,7 @@ class Optimizer:
         self.steps += 1
         lr = self.learning_rate(progress)
         shrink = 1.0 if self.clip_norm is None else min(1.0, self.clip_norm / norm(gradients))
-        for piece in _pieces(weights.size):
+        for piece in _pieces(weights):
             w, g = weights[piece], gradients[piece]
             if shrink < 1:
                 g = g * shrink
@@ -179,9 +179,11 @@ class RMSprop(Optimizer):
 def norm(vector: np.ndarray) -> float:
     """Its length, summed in float64 in one order whatever the number of threads."""
     total = sum(float(np.square(vector[piece], dtype=np.float64).sum())
-                for piece in _pieces(vector.size))
+                for piece in _pieces(vector))
     return max(math.sqrt(total), np.finfo(np.float64).tiny)
 
 
-def _pieces(size: int) -> Iterator[slice]:
-    return (slice(start, start + PIECE) for start in range(0, size, PIECE))
+def _pieces(vector) -> Iterator[slice]:
+    """All of it; arrays that are not of the host, and so in no core's cache, as one."""
+    step = PIECE if isinstance(vector, np.ndarray) else max(vector.size, 1)
+    return (slice(start, start + step) for start in range(0, vector.size, step))

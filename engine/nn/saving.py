@@ -15,6 +15,7 @@ import numpy as np
 
 from engine.nn import _check, initializers
 from engine.nn._extras import need
+from engine.nn.devices import to_host
 from engine.nn.layer import Layer
 
 FORMAT = "convengine-1"
@@ -31,7 +32,8 @@ def save(model, path, training: dict | None = None) -> None:
     description = {"format": FORMAT, "architecture": describe(model),
                    "input_shape": model.input_shape, "epochs_done": model.epochs_done,
                    "frozen_until": model.frozen_until, "metadata": model.metadata}
-    arrays, metadata = dict(model.arrays()), {"engine": json.dumps(description, default=_plain)}
+    arrays = {name: to_host(value) for name, value in model.arrays()}
+    metadata = {"engine": json.dumps(description, default=_plain)}
     if training is not None:
         metadata[TRAINING] = json.dumps(_pack(training, TRAINING, arrays), default=_plain)
     write_whole(path, need("safetensors.numpy", "saving a model").save(arrays, metadata=metadata))
@@ -130,8 +132,8 @@ def remove_parts(path: Path) -> None:
 
 def _pack(value, name: str, arrays: dict[str, np.ndarray]):
     """For JSON: the arrays in `value` are moved to `arrays`, under the name of their place."""
-    if isinstance(value, np.ndarray):
-        arrays[name] = np.ascontiguousarray(value)
+    if isinstance(value, np.ndarray) or hasattr(value, "__cuda_array_interface__"):
+        arrays[name] = np.ascontiguousarray(to_host(value))
         return {ARRAY: name}
     if isinstance(value, dict):
         return {key: _pack(each, f"{name}/{key}", arrays) for key, each in value.items()}

@@ -8,7 +8,7 @@ from itertools import islice
 
 import numpy as np
 
-from engine.nn import _check, checkpoints, data, losses, parallel
+from engine.nn import _check, checkpoints, data, devices, losses, parallel
 from engine.nn.activations import Sigmoid, Softmax
 from engine.nn.augment import Compose
 from engine.nn.optimizers import Adam, Optimizer
@@ -167,8 +167,8 @@ def train_on(model, x, target, loss, stop) -> np.ndarray:
     are those of the whole batch.
     """
     group = model.group
-    y = model.forward(x, training=True, stop=stop)
-    sums = _sums(loss, y, target)
+    y = model.forward(devices.to_device(x, model.device), training=True, stop=stop)
+    sums = _sums(loss, devices.to_host(y), target)
     group.start(sums)
     model.backward(group.scaled(loss.gradient(y, target)), need_dx=False, stop=stop)
     group.finish()
@@ -189,8 +189,7 @@ def evaluate(model, x, y=None, batch_size=256, loss=None, group=parallel.ALONE):
     sums = np.zeros(3)
     for job in batches.jobs(np.random.default_rng(0)):
         images, target, _ = batches.load(job, group.rows)
-        y = model.forward(_as_input("evaluate", model, images), stop=stop)
-        sums += _sums(loss, y, target)
+        sums += _sums(loss, _outputs("evaluate", model, images, stop), target)
     tally = Tally()
     tally.add(*group.sum(sums))
     if tally.seen == 0:
@@ -207,8 +206,14 @@ def predict(model, x, batch_size=256, logits=False) -> np.ndarray:
     out = np.empty((len(x), *model.output_shape), model.dtype)
     for start in range(0, len(x), batch_size):
         batch = slice(start, start + batch_size)
-        out[batch] = model.forward(_as_input("predict", model, x[batch]), stop=stop)
+        out[batch] = _outputs("predict", model, x[batch], stop)
     return out
+
+
+def _outputs(who: str, model, images, stop) -> np.ndarray:
+    """Of one batch, on the host."""
+    x = devices.to_device(_as_input(who, model, images), model.device)
+    return devices.to_host(model.forward(x, stop=stop))
 
 
 def _source(who, model, x, y, loss, batch_size, shuffle=False, steps=None, augmented=False):

@@ -8,17 +8,19 @@ they may be looked at, transposed and compared, but reading one would be reading
 from __future__ import annotations
 
 import sys
-from functools import cache, partial
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 
 from engine._problem import named_dtype
 
+from .device_array import DeviceArray
+from .launch import LEGACY_STREAM
+from .strides import at, contiguous
 from .toolchain import driver
 
 _DLPACK_CUDA = (2, 13)  # device memory, managed memory
-_LEGACY_STREAM = 1  # what the CUDA array interface calls the default stream
 
 
 class Seen(NamedTuple):
@@ -48,6 +50,8 @@ def is_cuda(value) -> bool:
 def see(value) -> Seen:
     """An array that `is_cuda`."""
     owner = owner_of(type(value)) or _Interface(value)
+    if isinstance(value, DeviceArray):
+        owner = _own(value.stream)
     view, ordinal = owner.see(value)
     return Seen(view, ordinal, owner.stream(ordinal), owner)
 
@@ -60,20 +64,6 @@ def owner_of(kind: type):
         if owner is not None:
             return owner
     return None
-
-
-def at(address: int, shape, strides, dtype) -> np.ndarray:
-    """An ndarray at an address of the device; strides in bytes."""
-    dtype = np.dtype(dtype)
-    plain = dtype if dtype.kind in "iufc" else np.dtype(f"u{dtype.itemsize}")
-
-    class Holder:
-        __array_interface__ = {"data": (address, False), "shape": tuple(shape), "version": 3,
-                               "strides": tuple(strides), "typestr": plain.str}
-
-    if 0 in shape:
-        return np.empty(shape, dtype)
-    return np.asarray(Holder()).view(dtype)
 
 
 class _Torch:
@@ -99,16 +89,16 @@ class _Torch:
         return sys.modules["torch"].cuda.current_stream(ordinal).cuda_stream
 
     def maker(self, shape, strides, dtype, ordinal):
-        """What makes such an array again and again."""
+        """What makes such an array again and again, for a stream."""
         torch = sys.modules["torch"]
-        steps = tuple(step // dtype.itemsize for step in strides)
-        return partial(torch.empty_strided, tuple(shape), steps,
-                       dtype=getattr(torch, dtype.name), device=self.device(ordinal))
+        shape, steps = tuple(shape), tuple(step // dtype.itemsize for step in strides)
+        options = {"dtype": getattr(torch, dtype.name), "device": self.device(ordinal)}
+        return lambda stream: torch.empty_strided(shape, steps, **options)
 
     def device(self, ordinal):
         return sys.modules["torch"].device("cuda", ordinal)
 
-    def scratch(self, nbytes, ordinal):
+    def scratch(self, nbytes, ordinal, stream):
         torch = sys.modules["torch"]
         memory = torch.empty(nbytes, dtype=torch.uint8, device=self.device(ordinal))
         return memory.data_ptr(), memory
@@ -135,87 +125,76 @@ class _Cupy:
         count = 0 if 0 in shape else 1 + sum((size - 1) * step // dtype.itemsize for size, step
                                              in zip(shape, strides, strict=True))
 
-        def make():
+        def make(stream):
             with cupy.cuda.Device(ordinal):
                 flat = cupy.empty(count, dtype)
             return cupy.ndarray(shape, dtype, flat.data, strides=strides)
 
         return make
 
-    def scratch(self, nbytes, ordinal):
+    def scratch(self, nbytes, ordinal, stream):
         cupy = sys.modules["cupy"]
         with cupy.cuda.Device(ordinal):
             memory = cupy.empty(nbytes, np.uint8)
         return memory.data.ptr, memory
 
 
-class _Interface:
+class _Own:
+    """Arrays of the device that NumPy's functions compute with; also what others get results in."""
+
+    def __init__(self, stream=LEGACY_STREAM):
+        self._stream = stream
+
+    def is_cuda(self, value):
+        return isinstance(value, DeviceArray)
+
+    def key(self, value):
+        return value.shape, value.strides, value.dtype, value.ordinal, value.stream
+
+    def address(self, value):
+        return value.address
+
+    def see(self, value):
+        return value.seen, value.ordinal
+
+    def stream(self, ordinal):
+        return self._stream
+
+    def maker(self, shape, strides, dtype, ordinal):
+        device, shape, strides = driver.device(ordinal), tuple(shape), tuple(strides)
+        return lambda stream: DeviceArray.empty(device, shape, strides, dtype, stream)
+
+    def scratch(self, nbytes, ordinal, stream):
+        return driver.device(ordinal).scratch(nbytes, stream)
+
+
+_own = cache(_Own)  # by stream
+
+
+class _Interface(_Own):
     """Any other array with the CUDA array interface, or DLPack; results are `DeviceArray`."""
 
     def __init__(self, value):
         self.interface = getattr(value, "__cuda_array_interface__", None)
+        super().__init__((self.interface or {}).get("stream") or LEGACY_STREAM)
 
     def see(self, value):
         if self.interface is None:
             return self._see_dlpack(value)
         about = self.interface
         dtype = np.dtype(about["typestr"])
-        strides = about.get("strides") or _contiguous(about["shape"], dtype.itemsize)
+        strides = about.get("strides") or contiguous(tuple(about["shape"]), dtype.itemsize)
         return at(about["data"][0], about["shape"], strides, dtype), 0
 
     def _see_dlpack(self, value):
         from cuda.core.utils import StridedMemoryView
 
-        seen = StridedMemoryView.from_dlpack(value, stream_ptr=_LEGACY_STREAM)
+        seen = StridedMemoryView.from_dlpack(value, stream_ptr=LEGACY_STREAM)
         dtype = np.dtype(seen.dtype)
-        steps = seen.strides or _contiguous(seen.shape, 1)
+        steps = seen.strides or contiguous(tuple(seen.shape), 1)
         self.kept = seen  # its memory belongs to it
         return (at(seen.ptr, seen.shape, [step * dtype.itemsize for step in steps], dtype),
                 seen.device_id)
 
-    def stream(self, ordinal):
-        about = self.interface or {}
-        return about.get("stream") or _LEGACY_STREAM
 
-    def maker(self, shape, strides, dtype, ordinal):
-        return partial(DeviceArray, driver.device(ordinal), shape, strides, dtype)
-
-    def address(self, value):
-        return value.address
-
-    def scratch(self, nbytes, ordinal):
-        return driver.device(ordinal).scratch(nbytes)
-
-
-OWNERS = {"torch": _Torch(), "cupy": _Cupy()}
-
-
-def _contiguous(shape, itemsize):
-    strides = [itemsize]
-    for size in shape[:0:-1]:
-        strides.append(strides[-1] * size)
-    return tuple(strides[::-1])[len(strides) - len(shape):]
-
-
-class DeviceArray:
-    """A result for arrays whose library is not known: the CUDA array interface, and a way home."""
-
-    def __init__(self, device, shape, strides, dtype):
-        self.shape, self.strides, self.dtype = tuple(shape), tuple(strides), np.dtype(dtype)
-        self._device = device
-        self._nbytes = 0 if 0 in self.shape else self.dtype.itemsize + sum(
-            (size - 1) * step for size, step in zip(shape, strides, strict=True))
-        self.address, self._memory = device.scratch(max(self._nbytes, 1))
-
-    @property
-    def __cuda_array_interface__(self):
-        plain = self.dtype if self.dtype.kind in "iuf" else np.dtype(f"u{self.dtype.itemsize}")
-        return {"shape": self.shape, "strides": self.strides, "typestr": plain.str,
-                "data": (self.address, False), "version": 3, "stream": _LEGACY_STREAM}
-
-    def copy_to_host(self) -> np.ndarray:
-        """A copy as an ndarray, of the same strides."""
-        flat = np.empty(self._nbytes, np.uint8)
-        self._device.copy_out(flat, self.address)
-        flat = flat.view(self.dtype)
-        return np.lib.stride_tricks.as_strided(flat, self.shape, self.strides)
+OWNERS = {"torch": _Torch(), "cupy": _Cupy(), "engine": _Own()}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from . import depthwise, direct, gemm, gemm_weight, pooling, sums
+from . import depthwise, direct, elementwise, gemm, gemm_weight, pooling, reduction, sums
 from .kernel import Kernel
 
 # (dtype of the arrays, what numbers are multiplied as)
@@ -33,6 +33,22 @@ def kernels() -> Iterator[Kernel]:
             for step in (1, 2):
                 yield depthwise.depthwise(dtype, order, None, 3, step, 1)
             yield from _pooling(dtype, order)
+    yield from of_numpy()
+
+
+def of_numpy() -> Iterator[Kernel]:
+    """Some of those for NumPy's functions: what training takes, in float32."""
+    number = "float32"
+    for flat in (True, False):
+        for name in ("add", "subtract", "multiply", "divide", "maximum"):
+            yield elementwise.elementwise(name, (number, number), number, number, flat)
+            yield elementwise.elementwise(name, (number, None), number, number, flat)
+        for name in ("positive", "exp", "log", "sqrt", "negative", "square"):
+            yield elementwise.elementwise(name, (number,), number, number, flat)
+        yield elementwise.elementwise("greater", (number, None), number, "bool", flat)
+        yield elementwise.elementwise("where", ("bool", number, None), number, number, flat)
+    for name in ("add", "maximum"):
+        yield reduction.reduction(name, number, number, number)
 
 
 def _pooling(dtype: str, order: str) -> Iterator[Kernel]:

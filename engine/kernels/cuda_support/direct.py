@@ -30,7 +30,7 @@ from .intrinsics import (
     wrap,
 )
 from .kernel import ADDRESS, I32, I64, Kernel
-from .sums import block_sum
+from .sums import block_fold
 
 THREADS = 256
 WEIGHT_THREADS = 128
@@ -87,7 +87,7 @@ def gather_weight(dtype: str) -> Kernel:
     wide_dtype = accumulator(dtype)
     number, write = load(dtype), store(dtype)
     zero, plus = constant(wide_dtype, 0), fma(wide_dtype)
-    total = block_sum(wide_dtype, WEIGHT_THREADS)
+    total = block_fold("add", wide_dtype, WEIGHT_THREADS)
     block_x, block_y = block(0), block(1)
 
     def kernel(dy: ADDRESS, x: ADDRESS, dweight: ADDRESS, offsets: ADDRESS, row_of: ADDRESS,

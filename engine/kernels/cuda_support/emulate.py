@@ -124,48 +124,61 @@ class Shared:
     def __init__(self, machine: Machine, dtype: np.dtype, count: int):
         blocks = len(machine.blocks[0])
         poison = np.nan if dtype.kind == "f" else np.iinfo(dtype).max
-        self.machine = machine
-        self.values = np.full((blocks, count), poison, dtype)
-        self.writer = np.full((blocks, count), _NOBODY, np.int32)
-        self.reader = np.full((blocks, count), _NOBODY, np.int32)
+        self.machine, self.count = machine, count
+        self.first = np.arange(blocks)[:, None] * count
+        self.values = np.full(blocks * count, poison, dtype)
+        self.writer = np.full(blocks * count, _NOBODY, np.int32)
+        self.reader = np.full(blocks * count, _NOBODY, np.int32)
+        self.is_read = self.is_written = False  # since the last barrier
 
     def settle(self) -> None:
-        self.writer[:] = _NOBODY
-        self.reader[:] = _NOBODY
+        if self.is_written:
+            self.writer.fill(_NOBODY)
+        if self.is_read:
+            self.reader.fill(_NOBODY)
+        self.is_read = self.is_written = False
 
     def _place(self, index, *more):
-        """Block, thread and element of every access."""
-        block = np.arange(len(self.values))[:, None]
-        return np.broadcast_arrays(block, self.machine.threads, index, *more)
+        """Element and thread of every access."""
+        index = np.asarray(index)
+        if index.size and not 0 <= index.min() <= index.max() < self.count:
+            raise Astray(f"elements {index.min()} to {index.max()} of shared memory with "
+                         f"{self.count}")
+        return np.broadcast_arrays(self.first + index, self.machine.threads, *more)
 
     def load(self, index):
-        block, thread, index = self._place(index)
-        writer = self.writer[block, index]
-        if ((writer != _NOBODY) & (writer != thread)).any():
-            raise Race("shared memory is read before a barrier, where another thread writes")
-        before = self.reader[block, index]
-        alone = (before == _NOBODY) | (before == thread)
-        self.reader[block, index] = thread
-        other = ~alone | (self.reader[block, index] != thread)  # of new readers the last is noted
-        self.reader[block[other], index[other]] = _SEVERAL
-        return self.values[block, index]
+        place, thread = self._place(index)
+        if self.is_written:
+            writer = self.writer[place]
+            if ((writer != _NOBODY) & (writer != thread)).any():
+                raise Race("shared memory is read before a barrier, where another thread writes")
+        shared = self.is_read and (before := self.reader[place]) != thread
+        self.reader[place] = thread
+        several = self.reader[place] != thread  # of new readers the last is noted
+        if self.is_read:
+            several |= shared & (before != _NOBODY)
+        self.reader[place[several]] = _SEVERAL
+        self.is_read = True
+        return self.values[place]
 
     def store(self, index, value) -> None:
-        block, thread, index, value = self._place(index, value)
-        for met in (self.reader[block, index], self.writer[block, index]):
+        place, thread, value = self._place(index, value)
+        for touched, who in ((self.is_read, self.reader), (self.is_written, self.writer)):
+            met = who[place] if touched else thread
             if ((met != _NOBODY) & (met != thread)).any():
                 raise Race("shared memory is written before a barrier, where another thread "
                            "reads or writes")
-        self.writer[block, index] = thread
-        if (self.writer[block, index] != thread).any():
+        self.writer[place] = thread
+        self.is_written = True
+        if (self.writer[place] != thread).any():
             raise Race("two threads write the same element of shared memory")
-        self.values[block, index] = value
+        self.values[place] = value
 
 
 class Device:
     """Stands in for a GPU: addresses are those of NumPy arrays, which must be registered."""
 
-    target = "emulated"
+    target, ordinal = "emulated", 0
 
     def __init__(self):
         self.memory = Memory()
@@ -178,7 +191,7 @@ class Device:
         self.kept.append(array.copy())
         return self.memory.register(self.kept[-1])
 
-    def scratch(self, nbytes: int):
+    def scratch(self, nbytes: int, stream: int = 0):
         """Memory that is all NaN, and what keeps it alive."""
         array = np.full(-(-nbytes // 8), np.nan)
         return self.memory.register(array), array
@@ -189,10 +202,10 @@ class Device:
     def wait(self, stream: int, other: int) -> None:
         """Everything is done at once."""
 
-    def copy_in(self, address: int, array: np.ndarray) -> None:
+    def copy_in(self, address: int, array: np.ndarray, stream: int) -> None:
         ctypes.memmove(address, array.ctypes.data, array.nbytes)
 
-    def copy_out(self, array: np.ndarray, address: int) -> None:
+    def copy_out(self, array: np.ndarray, address: int, stream: int) -> None:
         ctypes.memmove(array.ctypes.data, address, array.nbytes)
 
     def launch(self, kernel, grid, args, stream) -> None:

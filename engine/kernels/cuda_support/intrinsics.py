@@ -146,7 +146,7 @@ def constant(dtype, value):
 
 @_family
 def convert(dtype):
-    """An integer as a float of that dtype."""
+    """A number in that dtype, which is one that numbers are loaded as."""
     return lambda a: np.asarray(a).astype(dtype)
 
 
@@ -203,11 +203,25 @@ def sign(dtype):
     return lambda a: np.sign(a)
 
 
+@_family
+def compute(name, dtype):
+    """NumPy's universal function of that name, of numbers of a dtype; truth is a 0 or 1."""
+    if name == "where":
+        return lambda a, b, c: np.where(a, b, c)
+    function = getattr(np, name)
+    if function.nin == 1:
+        return lambda a: np.asarray(function(a))
+    return lambda a, b: np.asarray(function(a, b))
+
+
 # ---- memory ------------------------------------------------------------------------------------
 
 @_family
-def load(dtype):
-    """The element at that index of the array at an address, 0 where the condition is false."""
+def load(dtype, may_change=False):
+    """The element at that index of the array at an address, 0 where the condition is false.
+
+    Unless it `may_change`, nothing writes that array while the kernel runs.
+    """
     memory, wide_dtype = named_dtype(dtype), np.dtype(accumulator(dtype))
     return lambda address, index, condition: emulate.machine().load(
         memory, address, index, condition).astype(wide_dtype)
@@ -328,13 +342,16 @@ def outer8(depth, pitch_a, half_a, pitch_b, half_b):
 
     The words are four from a place and four from `half` beyond it, `pitch` further for every step.
     """
-    product, four = fma("float32"), lds4("float32")
+    product = fma("float32")
+
+    def words(memory, at, pitch, half):
+        steps, places = np.arange(depth) * pitch, np.arange(4) + [[0], [half]]
+        return memory.load(at + _lanes(steps[:, None, None] + places)).reshape(
+            depth, 8, *np.broadcast_shapes(np.shape(at), (len(memory.first), 1)))
 
     def meaning(tile, a, b, at_a, at_b):
-        for k in range(depth):
-            left, right = at_a + k * pitch_a, at_b + k * pitch_b
-            left = np.concatenate([four(a, left), four(a, left + half_a)])
-            right = np.concatenate([four(b, right), four(b, right + half_b)])
+        for left, right in zip(words(a, at_a, pitch_a, half_a), words(b, at_b, pitch_b, half_b),
+                               strict=True):
             tile = product(rows8(left), cols8(right), tile)
         return tile
 

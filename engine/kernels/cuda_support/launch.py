@@ -18,6 +18,7 @@ import numpy as np
 from .kernel import Kernel
 
 _space: ContextVar = ContextVar("engine_cuda_space")
+LEGACY_STREAM = 1  # the default stream, which waits for all others that do not ask to be apart
 MOST_BLOCKS = 65535  # along the second and third axis of a grid
 _PLACE = 56  # bits within one array of a recording; no address of a device is as large
 _MIDDLE = 1 << _PLACE - 1  # where an array starts: strides may be negative

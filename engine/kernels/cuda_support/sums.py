@@ -9,6 +9,7 @@ from .intrinsics import (
     add,
     barrier,
     block,
+    compute,
     constant,
     device,
     div,
@@ -32,32 +33,31 @@ THREADS = 256
 
 
 @cache
-def block_sum(dtype: str, threads: int):
-    """A device function: the sum over the block of a number per thread, in one order.
+def block_fold(name: str, dtype: str, threads: int):
+    """A device function: a number of each thread put together over the block, in one order.
 
-    Halves the number of summands at each step, a tree; all threads get the sum.
+    Halves how many there are at each step, a tree; all threads get the result.
     """
     memory, get, put = shared(dtype, threads), lds(dtype), sts(dtype)
-    one = constant(dtype, 1)
-    plus = fma(dtype)
+    operation = compute(name, dtype)
     halvings = threads.bit_length() - 1
 
     @device
-    def total(value):
+    def folded(value):
         kept, t = memory(), thread()
         put(kept, t, value)
         barrier()
         half = threads // 2
         for _ in range(halvings):
             other = rem(add(t, half), threads)
-            value = plus(get(kept, other), one(), get(kept, t))
+            value = operation(get(kept, other), get(kept, t))
             barrier()
             put(kept, t, value)
             barrier()
             half = half // 2
         return value
 
-    return total
+    return folded
 
 
 @cache
@@ -87,7 +87,7 @@ def bias_gradient(dtype: str) -> Kernel:
     wide_dtype = accumulator(dtype)
     number, write = load(dtype), store(dtype)
     one, zero, plus = constant(wide_dtype, 1), constant(wide_dtype, 0), fma(wide_dtype)
-    total, block_x = block_sum(wide_dtype, THREADS), block(0)
+    total, block_x = block_fold("add", wide_dtype, THREADS), block(0)
 
     def kernel(dy: ADDRESS, dbias: ADDRESS, steps: I32, pixels: I32, height: I32, width: I32,
                dy_n: I64, dy_c: I64, dy_h: I64, dy_w: I64):

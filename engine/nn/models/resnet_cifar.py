@@ -77,7 +77,7 @@ class PadChannels(Layer):
         channel = 1 if self.context.layout == "NCHW" else 3
         shape = list(taken.shape)
         shape[channel] = self.out_channels
-        y = np.zeros(shape, x.dtype)
+        y = np.zeros(shape, x.dtype, like=x)
         self._middle(y)[...] = taken
         self.keep(x.shape)
         return y
@@ -86,7 +86,7 @@ class PadChannels(Layer):
         shape, = self.kept()
         if not need_dx:
             return None
-        dx = np.zeros(shape, dy.dtype)
+        dx = np.zeros(shape, dy.dtype, like=dy)
         self._pixels(dx)[...] = self._middle(dy)
         return dx
 

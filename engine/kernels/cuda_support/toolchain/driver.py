@@ -6,6 +6,7 @@ import ctypes
 import functools
 import struct
 import threading
+from collections import defaultdict
 from importlib import metadata
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from ..kernel import Kernel
 from . import cubins
 
+_GRAIN = 512  # bytes: memory is taken in multiples of it
 _CODES = {"ADDRESS": "q", "I64": "q", "I32": "i", "F64": "d"}
 
 
@@ -82,6 +84,7 @@ class Device:
         self.context = _checked(cuda.cuDevicePrimaryCtxRetain(number))
         self._launchers: dict[str, _Launcher] = {}
         self._lock = threading.Lock()
+        self._idle: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
 
     def enter(self) -> None:
         """Make its context that of this thread."""
@@ -96,20 +99,48 @@ class Device:
             _checked(self._cuda.cuMemcpyHtoD(address, source.ctypes.data, source.nbytes))
         return address
 
-    def scratch(self, nbytes: int):
-        """The address of memory, and what keeps it alive."""
-        memory = Memory(self, nbytes)
+    def scratch(self, nbytes: int, stream: int):
+        """The address of memory for work on a stream, and what keeps it."""
+        memory = Memory(self, max(-(-nbytes // _GRAIN), 1) * _GRAIN, stream)
         return memory.address, memory
 
-    def copy_in(self, address: int, array: np.ndarray) -> None:
-        """From a contiguous array of the host, at once."""
-        if array.nbytes:
-            _checked(self._cuda.cuMemcpyHtoD(address, array.ctypes.data, array.nbytes))
+    def take(self, nbytes: int, stream: int) -> int:
+        """The address of memory that nothing after this on the stream still uses."""
+        idle = self._idle[nbytes, stream]
+        try:
+            return idle.pop()
+        except IndexError:
+            pass
+        self.enter()
+        status, address = self._cuda.cuMemAlloc(nbytes)
+        if status == self._cuda.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
+            self.free_idle()
+            status, address = self._cuda.cuMemAlloc(nbytes)
+            if status == self._cuda.CUresult.CUDA_ERROR_OUT_OF_MEMORY:
+                raise MemoryError(f"engine: {nbytes} bytes do not fit into the memory of CUDA "
+                                  f"device {self.ordinal}")
+        return int(_checked((status, address)))
 
-    def copy_out(self, array: np.ndarray, address: int) -> None:
-        """To a contiguous array of the host, after what runs on the default stream."""
+    def give_back(self, address: int, nbytes: int, stream: int) -> None:
+        """Memory for whoever needs as much on that stream, which runs what it is given in order."""
+        self._idle[nbytes, stream].append(address)
+
+    def free_idle(self) -> None:
+        """Return to the driver what is kept for later; waits for the device."""
+        for addresses in list(self._idle.values()):
+            while addresses:
+                _checked(self._cuda.cuMemFree(addresses.pop()))
+
+    def copy_in(self, address: int, array: np.ndarray, stream: int) -> None:
+        """From a contiguous array of the host, which may change as soon as this is done."""
         if array.nbytes:
-            _checked(self._cuda.cuMemcpyDtoH(array.ctypes.data, address, array.nbytes))
+            _checked(self._cuda.cuMemcpyHtoDAsync(address, array.ctypes.data, array.nbytes, stream))
+
+    def copy_out(self, array: np.ndarray, address: int, stream: int) -> None:
+        """To a contiguous array of the host, after what the stream has been given."""
+        if array.nbytes:
+            _checked(self._cuda.cuMemcpyDtoHAsync(array.ctypes.data, address, array.nbytes, stream))
+            _checked(self._cuda.cuStreamSynchronize(stream))
 
     def wait(self, stream: int, other: int) -> None:
         """Let `stream` go on only after what `other` has been given so far."""
@@ -130,17 +161,17 @@ class Device:
 
 
 class Memory:
-    """Memory of a device, free again when nothing refers to this."""
+    """Memory of a device, for others again when nothing refers to this."""
 
-    def __init__(self, device: Device, nbytes: int):
-        device.enter()
-        self._free = device._cuda.cuMemFree
-        self.address = int(_checked(device._cuda.cuMemAlloc(max(nbytes, 1))))
+    __slots__ = ("_device", "_nbytes", "_stream", "address")
+
+    def __init__(self, device: Device, nbytes: int, stream: int):
+        self._device, self._nbytes, self._stream = device, nbytes, stream
+        self.address = device.take(nbytes, stream)
 
     def __del__(self):
-        address, self.address = getattr(self, "address", 0), 0
-        if address:
-            self._free(address)  # waits for what still uses it
+        if hasattr(self, "address"):
+            self._device.give_back(self.address, self._nbytes, self._stream)
 
 
 class _Launcher:

@@ -41,16 +41,17 @@ def _address(builder, base, base_kind, index, index_kind, size):
     return builder.add(base, builder.mul(index, ir.Constant(I64, size)))
 
 
-def load(dtype):
+def load(dtype, may_change=False):
     ptx, register, zero, kind = _MEMORY[dtype]
+    path = "ld.global" if may_change else "ld.global.nc"
     code = (f"{{ .reg .pred p; setp.ne.b32 p, $2, 0; {_MOVE[register]} $0, {zero}; "
-            f"@p ld.global.nc.{ptx} $0, [$1]; }}")
+            f"@p {path}.{ptx} $0, [$1]; }}")
 
     def emit(builder, kinds, values):
         base, index, condition = values
         address = _address(builder, base, kinds[0], index, kinds[1], _SIZE[dtype])
         function = ir.FunctionType(kind, [I64, I32])
-        asm = ir.InlineAsm(function, code, f"={register},l,r", side_effect=False)
+        asm = ir.InlineAsm(function, code, f"={register},l,r", side_effect=may_change)
         return _widened(builder, builder.call(asm, [address, builder.zext(condition, I32)]), dtype)
 
     return elementwise(lambda base, index, condition: NUMBER[accumulator(dtype)], emit)

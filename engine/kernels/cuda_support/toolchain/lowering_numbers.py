@@ -110,9 +110,21 @@ def constant(dtype, value):
 
 
 def convert(dtype):
+    floats = dtype.startswith("float")
+
     def emit(builder, kinds, values):
-        unsigned = kinds[0] == types.uint64
-        return (builder.uitofp if unsigned else builder.sitofp)(values[0], LLVM[dtype])
+        (value,), (kind,) = values, kinds
+        if is_float(kind):
+            if not floats:
+                return builder.fptosi(value, LLVM[dtype])
+            if value.type == LLVM[dtype]:
+                return value
+            change = builder.fpext if dtype == "float64" else builder.fptrunc
+            return change(value, LLVM[dtype])
+        if not floats:
+            return sized(builder, value, kind, LLVM[dtype])
+        unsigned = kind == types.uint64
+        return (builder.uitofp if unsigned else builder.sitofp)(value, LLVM[dtype])
 
     return elementwise(lambda a: NUMBER[dtype], emit)
 
@@ -231,3 +243,66 @@ def sign(dtype):
         return builder.select(builder.fcmp_ordered(">", a, zero), one, below)
 
     return elementwise(lambda a: NUMBER[dtype], emit)
+
+
+# ---- universal functions -----------------------------------------------------------------------
+
+_ON_FLOATS = {"add": "fadd", "subtract": "fsub", "multiply": "fmul", "divide": "fdiv"}
+_ON_INTEGERS = {"add": "add", "subtract": "sub", "multiply": "mul"}
+_SIGNS = {"greater": ">", "greater_equal": ">=", "less": "<", "less_equal": "<=", "equal": "==",
+          "not_equal": "!="}
+_OF_LIBDEVICE = {"exp": "exp", "log": "log", "log1p": "log1p", "tanh": "tanh", "power": "pow",
+                 "sqrt": "sqrt", "absolute": "fabs"}
+
+
+def compute(name, dtype):
+    """Truth is an integer here, 0 or 1, as in memory."""
+    floats, unsigned = dtype.startswith("float"), dtype == "uint64"
+    kind = LLVM[dtype]
+
+    def compare(builder, sign, a, b):
+        if floats:  # NaN is equal to nothing
+            ordered = builder.fcmp_unordered if sign == "!=" else builder.fcmp_ordered
+            return ordered(sign, a, b)
+        return (builder.icmp_unsigned if unsigned else builder.icmp_signed)(sign, a, b)
+
+    def truth(builder, bit):
+        return builder.zext(bit, I64)
+
+    def is_true(builder, a):
+        return compare(builder, "!=", a, ir.Constant(kind, 0))
+
+    def extreme(builder, sign, a, b):
+        first = compare(builder, sign, a, b)
+        if floats:
+            first = builder.or_(first, builder.fcmp_unordered("uno", a, a))
+        return builder.select(first, a, b)
+
+    def emit(builder, kinds, values):
+        a, b = values[0], values[-1]
+        if name in _SIGNS:
+            return truth(builder, compare(builder, _SIGNS[name], a, b))
+        if name in ("maximum", "minimum"):
+            return extreme(builder, ">" if name == "maximum" else "<", a, b)
+        if name == "where":
+            return builder.select(is_true(builder, a), *values[1:])
+        if name == "logical_and":
+            return truth(builder, builder.and_(is_true(builder, a), is_true(builder, b)))
+        if name == "logical_or":
+            return truth(builder, builder.or_(is_true(builder, a), is_true(builder, b)))
+        if name == "logical_not":
+            return truth(builder, builder.not_(is_true(builder, a)))
+        if name == "positive":
+            return a
+        if name == "square":
+            return builder.fmul(a, a) if floats else builder.mul(a, a)
+        if name == "negative":
+            return builder.fneg(a) if floats else builder.neg(a)
+        if name == "isnan":
+            return truth(builder, builder.fcmp_unordered("uno", a, a))
+        if floats and name in _OF_LIBDEVICE:
+            return called(builder, _libdevice(_OF_LIBDEVICE[name], dtype), list(values))
+        return getattr(builder, (_ON_FLOATS if floats else _ON_INTEGERS)[name])(a, b)
+
+    of_truth = name in _SIGNS or name.startswith(("logical_", "isnan"))
+    return elementwise(lambda *kinds: NUMBER["uint64" if of_truth else dtype], emit)
