@@ -7,6 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 import engine
+from engine.kernels.numba_support.machine import HAS_TILES
 
 DTYPES = ("float32", "float64")
 
@@ -18,6 +19,9 @@ def warm_up() -> Iterator[str]:
             yield f"convolution, {algorithm}, {dtype}"
             x, weight = np.ones((1, 8, 9, 9), dtype), np.ones((16, 8, 3, 3), dtype)
             _convolve(x, weight, algorithm)
+        if dtype == "float32" and HAS_TILES:
+            yield f"convolution, bf16x6, {dtype}"
+            engine.conv2d(x, weight, algorithm="bf16x6", backend="numba")
         yield f"convolution, one tap, few channels, {dtype}"
         _convolve(x, np.ones((16, 8, 1, 1), dtype), "direct")
         _convolve(x, np.ones((2, 8, 3, 3), dtype), "direct")

@@ -15,7 +15,7 @@ import engine
 
 numba = pytest.importorskip("numba")
 
-from engine.kernels.numba_support import jit, machine, threads, tile  # noqa: E402
+from engine.kernels.numba_support import jit, machine, threads, tile, tiles_bf16  # noqa: E402
 from engine.kernels.numba_support.pointers import at  # noqa: E402
 
 HERE = Path(__file__).parent
@@ -78,11 +78,31 @@ def test_tiles_do_not_spill(kind, dtype):
     assert {full, half} <= set(counts), counts
 
 
+@pytest.mark.skipif(not machine.HAS_TILES, reason="needs the tiles of AMX")
+@pytest.mark.parametrize(("tiles", "loads", "products"), [((2, 2), 14, 24), ((1, 1), 7, 6)])
+def test_products_of_parts_load_what_changes(tiles, loads, products):
+    """All of a step is one loop: six products of the tiles, and one load for each new operand."""
+    multiply = tiles_bf16.multiply
+    words = numba.types.Array(numba.types.int32, 1, "C")
+    floats, index = (numba.types.Array(dtype, 1, "C") for dtype in
+                     (numba.types.float32, numba.types.int64))
+    function = numba.njit(**jit._OPTIONS)(lambda steps, offsets, a, b, sums: multiply(
+        tiles[0], tiles[1], steps, at(offsets, 0), at(a, 0), 96, 16, at(b, 0), at(sums, 0)))
+    function.compile((numba.types.intp, index, words, words, floats))
+    found = [body for body in loops(function.inspect_asm()[function.signatures[0]])
+             if any("tdpbf16ps" in line for line in body)]
+    assert len(found) == 1
+    counts = [sum(name in line for line in found[0]) for name in ("tileloadd", "tdpbf16ps")]
+    steps = counts[1] // products  # as LLVM may unroll a short one
+    assert steps and counts == [steps * loads, steps * products]
+    assert not any(re.search(r"\(%rsp", line) and "tile" in line for line in found[0])
+
+
 # ---- memory ------------------------------------------------------------------------------------
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="protects pages as Linux does")
 @pytest.mark.parametrize(("op", "direction", "algorithm"), [
-    *(("conv2d", direction, algorithm) for algorithm in ("direct", "im2col", "winograd")
+    *(("conv2d", direction, algorithm) for algorithm in ("direct", "im2col", "winograd", "bf16x6")
       for direction in ("forward", "backward_data", "backward_weight")),
     ("pool2d", "forward", "-"), ("pool2d", "backward", "-")])
 def test_nothing_is_touched_outside_of_arrays(op, direction, algorithm):

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .numba_support import geometry, narrow, pointwise, threads, winograd, winograd_weight
+from .numba_support import bf16x6, geometry, narrow, pointwise, threads, winograd, winograd_weight
 from .numba_support.arithmetic import add
 from .numba_support.copies import copy, element_steps, pixels_to_planes, planes_to_pixels
 from .numba_support.geometry import (
@@ -27,16 +27,16 @@ from .numba_support.geometry import (
     PHASE_X,
     PHASE_Y,
 )
-from .numba_support.halves import is_half, widened
+from .numba_support.halves import wide, widened
 from .numba_support.jit import inline, kernel
 from .numba_support.loads import lanes, load, store
 from .numba_support.pointers import at, fill, get, move, put
 from .numba_support.products import CHUNK, clamped, multiples, product
-from .numba_support.results import write
+from .numba_support.results import SPARE, write
 from .numba_support.strips import source_strip
 from .numba_support.tile import MAX_ROWS
 
-ALGORITHMS = ("direct", "im2col", "winograd")
+ALGORITHMS = ("direct", "im2col", "winograd", "bf16x6")
 
 _MARGIN = 2 * MAX_ROWS + 4  # rows of sums that tiles and transpositions touch past the last pixel
 _SLICES = 8  # backward_weight: partial sums, at most, that are added up at the end
@@ -47,22 +47,32 @@ def refusal(problem, direction, algorithm) -> str | None:
     """Why this backend cannot run the problem, or None."""
     if algorithm == "winograd":
         return winograd.refusal(problem, direction)
+    if algorithm == "bf16x6":
+        return bf16x6.refusal(problem, direction)
     return None
 
 
 def order(problem, direction) -> tuple[str, ...]:
     """The algorithms, the one expected to be fastest first: a matter of one image alone.
 
-    Winograd leads in float32, where it is as exact as a direct sum, and in float64 where it saves
-    much.
+    Winograd and parts of bfloat16 lead in float32, where they are as exact as a direct sum;
+    Winograd also in float64, where it saves much.
     """
-    if is_half(problem.dtype) or winograd.refusal(problem, direction) is not None:
-        return ALGORITHMS
-    if direction == "backward_weight":
-        wins = winograd_weight.wins(problem)
-    else:
-        wins = winograd.wins(problem, direction)
-    return ("winograd", "direct", "im2col") if wins else ALGORITHMS
+    problem = wide(problem)
+    if winograd.refusal(problem, direction) is None:
+        if direction == "backward_weight":
+            wins = winograd_weight.wins(problem)
+        else:
+            wins = winograd.wins(problem, direction)
+        if wins:
+            return _first("winograd")
+    if bf16x6.refusal(problem, direction) is None and bf16x6.wins(problem, direction):
+        return _first("bf16x6")
+    return ALGORITHMS
+
+
+def _first(algorithm):
+    return (algorithm, *(other for other in ALGORITHMS if other != algorithm))
 
 
 # ---------------------------------------------------------------- the four entry points
@@ -72,6 +82,9 @@ def forward(problem, algorithm, x, weight, bias, y) -> None:
     """y = correlation of x with weight, plus bias, then the activation."""
     if algorithm == "winograd":
         winograd.correlate(problem, "forward", x, weight, bias, y, _threads_for(problem))
+        return
+    if algorithm == "bf16x6":
+        bf16x6.correlate(problem, "forward", x, weight, bias, y, _threads_for(problem))
         return
     out, channel, row, col = _steps(weight)
     roles = (problem.oc // problem.g * out, out, channel, row, col)
@@ -83,6 +96,9 @@ def backward_data(problem, algorithm, dy, weight, dx) -> None:
     """dx = the adjoint of forward in x, applied to dy."""
     if algorithm == "winograd":
         winograd.correlate(problem, "backward_data", dy, weight, None, dx, _threads_for(problem))
+        return
+    if algorithm == "bf16x6":
+        bf16x6.correlate(problem, "backward_data", dy, weight, None, dx, _threads_for(problem))
         return
     out, channel, row, col = _steps(weight)
     roles = (problem.oc // problem.g * out, channel, out, row, col)
@@ -272,9 +288,10 @@ def correlate_strips(first, last, x, packed, bias, has_bias, relu, y, groups, st
                                  + (group * blocks + b) * tap_count * block)
                     product(vecs, here, tap_count, base, pixel_at, tap_at, weights, weight_steps,
                             at(sums, 0), False)
-                    write(sums, block, min(block, outputs - b * block, y.shape[1] - out0), pixel0,
-                          here, cols, y, image, out0, phases[p, PHASE_Y] + row0 * sy,
-                          phases[p, PHASE_X], sy, sx, bias, has_bias, relu)
+                    write(at(sums, 0), at(sums, len(sums) - SPARE), block,
+                          min(block, outputs - b * block, y.shape[1] - out0), pixel0, here, cols,
+                          y, image, out0, phases[p, PHASE_Y] + row0 * sy, phases[p, PHASE_X], sy,
+                          sx, bias, has_bias, relu)
 
 
 @kernel(writes="partial strip gradient patch rows")

@@ -81,13 +81,25 @@ class Correlation:
         return self.block if self.depthwise else 1
 
 
+def axes(problem, direction):
+    """Rows and columns of a direction: its phases along each, and zeros before the source.
+
+    A phase is its first index in the result, how many there are, and its (tap, offset) pairs.
+    """
+    p = problem
+    if direction == "forward":
+        return ([(0, p.oh, [(r, r * p.dil_h) for r in range(p.kh)])], p.pad_t,
+                [(0, p.ow, [(s, s * p.dil_w) for s in range(p.kw)])], p.pad_l)
+    return (*_phases(p.ih, p.pad_t, p.kh, p.stride_h, p.dil_h),
+            *_phases(p.iw, p.pad_l, p.kw, p.stride_w, p.dil_w))
+
+
 def forward(problem, compute, strides, tasks, by_vectors=False) -> Correlation:
     """Tables of y from x.  ``strides`` of x in elements, ``tasks`` wanted per image and group."""
     p = problem
-    rows = [(0, p.oh, [(r, r * p.dil_h) for r in range(p.kh)])]
-    cols = [(0, p.ow, [(s, s * p.dil_w) for s in range(p.kw)])]
+    rows, pad_t, cols, pad_l = axes(p, "forward")
     return _build(p.g, p.ic // p.g, p.oc // p.g, (p.ih, p.iw), rows, cols,
-                  (p.stride_h, p.stride_w), (1, 1), (p.pad_t, p.pad_l), p.order, compute,
+                  (p.stride_h, p.stride_w), (1, 1), (pad_t, pad_l), p.order, compute,
                   strides, p.dtype == compute, tasks, by_vectors)
 
 
@@ -99,8 +111,7 @@ def backward_weight(problem, compute, strides, tasks) -> Correlation:
 def backward_data(problem, compute, strides, tasks) -> Correlation:
     """Tables of dx from dy: stride_h * stride_w phases with stride 1 in dy each."""
     p = problem
-    rows, pad_t = _phases(p.ih, p.pad_t, p.kh, p.stride_h, p.dil_h)
-    cols, pad_l = _phases(p.iw, p.pad_l, p.kw, p.stride_w, p.dil_w)
+    rows, pad_t, cols, pad_l = axes(p, "backward_data")
     return _build(p.g, p.oc // p.g, p.ic // p.g, (p.oh, p.ow), rows, cols,
                   (1, 1), (p.stride_h, p.stride_w), (pad_t, pad_l), p.order, compute,
                   strides, p.dtype == compute, tasks)

@@ -16,6 +16,11 @@ def is_half(dtype) -> bool:
     return dtype.itemsize == 2 and dtype.kind not in "iu"
 
 
+def wide(problem):
+    """The problem in the dtype that it is computed in."""
+    return replace(problem, dtype=_WIDE) if is_half(problem.dtype) else problem
+
+
 def widened(result):
     """Decorator of an entry point: float16 and bfloat16 are computed in float32.
 
@@ -31,11 +36,12 @@ def widened(result):
                 run(problem, *arguments)
                 return
             out = arguments[place]
-            wide = [each.astype(_WIDE) if isinstance(each, np.ndarray) and each.dtype == narrow
-                    and each is not out else each for each in arguments]
-            wide[place] = np.empty_like(out, dtype=_WIDE)
-            run(replace(problem, dtype=_WIDE), *wide)
-            out[...] = wide[place].astype(narrow)
+            arguments = [each.astype(_WIDE) if isinstance(each, np.ndarray)
+                         and each.dtype == narrow and each is not out else each
+                         for each in arguments]
+            arguments[place] = np.empty_like(out, dtype=_WIDE)
+            run(wide(problem), *arguments)
+            out[...] = arguments[place].astype(narrow)
 
         return call
 

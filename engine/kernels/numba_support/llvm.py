@@ -120,6 +120,21 @@ def store_vector(builder, value, pointer, align):
     builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=align)
 
 
+def first_lanes(builder, count, lanes):
+    """Mask of the lanes before ``count``."""
+    index = ir.VectorType(ir.IntType(32), lanes)
+    count = broadcast(builder, builder.trunc(count, ir.IntType(32)), lanes)
+    return builder.icmp_signed("<", ir.Constant(index, list(range(lanes))), count)
+
+
+def masked_store(builder, value, pointer, align, count):
+    """Write the first ``count`` >= 1 lanes."""
+    mask = first_lanes(builder, count, value.type.count)
+    call_llvm(builder, "llvm.masked.store", ir.VoidType(),
+              [value, pointer, ir.Constant(ir.IntType(32), align), mask],
+              suffix=f"{type_suffix(value.type)}.p0")
+
+
 def added(builder, a, b):
     return builder.add(a, b) if isinstance(a.type.element, ir.IntType) else builder.fadd(a, b)
 

@@ -9,12 +9,13 @@ from numba.extending import intrinsic
 from .llvm import (
     INDEX,
     VectorType,
-    broadcast,
     call_llvm,
     convert,
     element_pointer,
+    first_lanes,
     llvm_element,
     load_lanes,
+    masked_store,
     shuffle,
     store_vector,
     type_suffix,
@@ -108,7 +109,7 @@ def load_part(typingctx, pointer, count):
 
     def codegen(context, builder, sig, args):
         vector = context.get_value_type(result)
-        mask = _first_lanes(builder, args[1], result.lanes)
+        mask = first_lanes(builder, args[1], result.lanes)
         align = ir.Constant(ir.IntType(32), pointer.dtype.bitwidth // 8)
         return call_llvm(builder, "llvm.masked.load", vector,
                          [args[0], align, mask, ir.Constant(vector, None)],
@@ -122,20 +123,10 @@ def store_part(typingctx, pointer, vector, count):
     """Write the first ``count`` >= 1 lanes, converted to the pointer's dtype."""
     def codegen(context, builder, sig, args):
         value = convert(builder, args[1], vector.dtype, pointer.dtype)
-        mask = _first_lanes(builder, args[2], vector.lanes)
-        align = ir.Constant(ir.IntType(32), pointer.dtype.bitwidth // 8)
-        call_llvm(builder, "llvm.masked.store", ir.VoidType(), [value, args[0], align, mask],
-                  suffix=f"{type_suffix(value.type)}.p0")
+        masked_store(builder, value, args[0], pointer.dtype.bitwidth // 8, args[2])
         return context.get_dummy_value()
 
     return types.void(pointer, vector, types.intp), codegen
-
-
-def _first_lanes(builder, count, lanes):
-    """Mask of the lanes before ``count``."""
-    index = ir.VectorType(ir.IntType(32), lanes)
-    count = broadcast(builder, builder.trunc(count, ir.IntType(32)), lanes)
-    return builder.icmp_signed("<", ir.Constant(index, list(range(lanes))), count)
 
 
 @intrinsic

@@ -5,8 +5,10 @@ AVX-512, AVX2, SSE2 and NEON need no code of their own: all that kernels ask is 
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
+import sys
 
 from numba.core.registry import cpu_target
 
@@ -23,7 +25,24 @@ def _vector_bytes() -> int:
     return min(32, cap) if X86 and "+avx2" in _FEATURES else 16
 
 
+def _tiles_allowed() -> bool:
+    """Whether there are AMX's tiles of bfloat16, and the system lets this process use them.
+
+    They enlarge what a thread's state takes, so Linux wants to be asked.
+    """
+    cap = os.environ.get("ENGINE_ISA") or "amx"
+    if not (X86 and sys.platform == "linux" and cap == "amx" and VECTOR_BYTES == 64
+            and {"+amx-tile", "+amx-bf16"} <= set(_FEATURES)):
+        return False
+    arch_prctl, request_permission, tile_data = 158, 0x1023, 18
+    try:
+        return ctypes.CDLL(None).syscall(arch_prctl, request_permission, tile_data) == 0
+    except (OSError, AttributeError):  # no such function to ask
+        return False
+
+
 VECTOR_BYTES = _vector_bytes()
+HAS_TILES = _tiles_allowed()
 REGISTERS = 32 if VECTOR_BYTES == 64 or ARM else 16
 REGISTER_CLASS = ("v" if VECTOR_BYTES == 64 else "x") if X86 else "w" if ARM else ""
 HAS_FMA = not X86 or "+fma" in _FEATURES

@@ -11,13 +11,16 @@ from .pointers import at, at_as, get, move, put, same_dtype
 from .splats import floor_of, zeros
 from .squares import transpose
 
-SPARE = VECTOR_BYTES * VECTOR_BYTES // 16  # numbers at the end of the buffer that `write` may use
+SPARE = VECTOR_BYTES * VECTOR_BYTES // 16  # numbers that `write` may use
 
 
 @inline
-def write(sums, block, channels, pixel0, count, cols, y, image, channel0, oy, ox, sy, sx,
+def write(sums, spare, block, channels, pixel0, count, cols, y, image, channel0, oy, ox, sy, sx,
           bias, has_bias, relu):
-    """Pixels [pixel0, pixel0+count) of a phase of y = sums + bias, then relu."""
+    """Pixels [pixel0, pixel0+count) of a phase of y = sums + bias, then relu.
+
+    At ``spare`` there are SPARE numbers that may be used.
+    """
     sn, sc, sh, sw = element_steps(y)
     start = image * sn + channel0 * sc + oy * sh + ox * sw
     flat = sy * sh == cols * sx * sw  # rows follow one another
@@ -27,12 +30,12 @@ def write(sums, block, channels, pixel0, count, cols, y, image, channel0, oy, ox
         run = pixel0 + count - pixel
         if not flat:
             run = min(run, cols - col)
-        source = at(sums, (pixel - pixel0) * block)
+        source = move(sums, (pixel - pixel0) * block)
         if same_dtype(y, sums) and (sc == 1 or sx * sw == 1):
             write_vectors(source, block, channels, run,
                           at_as(source, y, start + row * sy * sh + col * sx * sw), sc, sx * sw,
                           at(bias, channel0), has_bias, floor_of(sums, relu),
-                          at(sums, len(sums) - SPARE))
+                          spare)
         else:
             target = at(y, start + row * sy * sh + col * sx * sw)
             for i in range(run):

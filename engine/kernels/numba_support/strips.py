@@ -5,7 +5,7 @@ from __future__ import annotations
 from .copies import copy, copy_rows, element_steps, planes_to_pixels
 from .jit import inline
 from .loads import lanes
-from .pointers import at, at_as, fill, move
+from .pointers import at, at_as, fill, move, same_dtype
 
 
 @inline
@@ -43,3 +43,29 @@ def source_strip(x, image, channel0, channels, row0, col0, height, width, in_pla
             for w in range(inside):
                 copy(move(row, w * col_pitch), move(pixels, w * sw), sc, channels)
     return target
+
+
+@inline
+def pixels_of_rows(x, image, channel0, channels, row0, row1, col0, col1, buffer):
+    """Some pixels of x with their channels side by side.
+
+    Where the first one is, and the steps from row to row and from column to column.  Channels-last
+    images are read in place, of others the rows are transposed into the buffer.
+    """
+    sn, sc, sh, sw = element_steps(x)
+    size, width = lanes(buffer), col1 - col0
+    start = image * sn + channel0 * sc + row0 * sh + col0 * sw
+    if sc == 1 and channels >= size and same_dtype(x, buffer):
+        return at_as(at(buffer, 0), x, start), sh, sw
+    padded = (channels + size - 1) // size * size
+    flat = sh == width * sw  # rows follow one another
+    run = (row1 - row0) * width if flat else width
+    for row in range(row0, min(row0 + 1, row1) if flat else row1):
+        source = at(x, start + (row - row0) * sh)
+        target = at(buffer, (row - row0) * width * padded)
+        if sw == 1:
+            planes_to_pixels(target, padded, source, sc, channels, run)
+        else:
+            for w in range(run):
+                copy(move(target, w * padded), move(source, w * sw), sc, channels)
+    return at(buffer, 0), width * padded, padded

@@ -12,13 +12,14 @@ from __future__ import annotations
 import numpy as np
 
 from . import threads
-from .copies import copy, element_steps, planes_to_pixels
+from .copies import planes_to_pixels
 from .jit import inline, kernel
 from .loads import lanes, load_strided, store
 from .machine import lanes_of
-from .pointers import at, at_as, distance, fill, move, put, same_dtype
+from .pointers import at, distance, fill, move, put
 from .products import CHUNK, multiples, product
 from .results import SPARE, write
+from .strips import pixels_of_rows
 from .tile import BEST_VECS, MAX_ROWS
 from .transforms import transform
 
@@ -188,8 +189,9 @@ def correlate_tiles(first, last, x, weight, weight_at, group_step, out_step, cha
                     for v in range(0, block, size):
                         transform("output", move(source, v), back, at(sums, 4 * i * block + v),
                                   width * block, block)
-                write(sums, block, some, 0, min(4, height - row0) * width, width, y, image,
-                      group * outputs + b * block, row0, 0, 1, 1, bias, has_bias, relu)
+                write(at(sums, 0), at(sums, len(sums) - SPARE), block, some, 0,
+                      min(4, height - row0) * width, width, y, image, group * outputs + b * block,
+                      row0, 0, 1, 1, bias, has_bias, relu)
 
 
 # ---------------------------------------------------------------- parts of the kernels
@@ -242,27 +244,15 @@ def pixel_rows(x, image, channel0, channels, top, side, strip):
     Also the steps from row to row and column to column, and where a pixel of zeros is from there.
     Channels-last images are read in place, of others the rows are transposed into the strip.
     """
-    sn, sc, sh, sw = element_steps(x)
-    size, width = lanes(strip), x.shape[3]
+    size = lanes(strip)
     padded = (channels + size - 1) // size * size
-    zero = at(strip, side * width * padded)
+    zero = at(strip, side * x.shape[3] * padded)
     fill(zero, padded)
-    if sc == 1 and channels >= size and same_dtype(x, strip):
-        pixels = at_as(zero, x, image * sn + channel0 + top * sh)
-        return pixels, sh, sw, distance(pixels, zero)
     row0, row1 = max(0, top), min(x.shape[2], top + side)
-    flat = sh == width * sw  # rows follow one another
-    run = (row1 - row0) * width if flat else width
-    for row in range(row0, min(row0 + 1, row1) if flat else row1):
-        source = at(x, image * sn + channel0 * sc + row * sh)
-        target = at(strip, (row - row0) * width * padded)
-        if sw == 1:
-            planes_to_pixels(target, padded, source, sc, channels, run)
-        else:
-            for w in range(run):
-                copy(move(target, w * padded), move(source, w * sw), sc, channels)
-    pixels = at(strip, (top - row0) * width * padded)
-    return pixels, width * padded, padded, distance(pixels, zero)
+    first, row_step, col_step = pixels_of_rows(x, image, channel0, channels, row0, row1, 0,
+                                               x.shape[3], strip)
+    pixels = move(first, (top - row0) * row_step)
+    return pixels, row_step, col_step, distance(pixels, zero)
 
 
 @inline
