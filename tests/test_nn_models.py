@@ -6,15 +6,10 @@ from published import PARAMETERS
 
 from engine import nn
 from engine.nn import initializers
-from engine.nn.models.resnet_cifar import PadChannels
 
 torch = pytest.importorskip("torch")
-F = torch.nn.functional
+networks = pytest.importorskip("torch_networks")
 
-SMALL = {"alexnet": 67, "alexnet_torchvision": 63, "vgg16": 32, "vgg19": 32, "googlenet": 64,
-         "googlenet_torchvision": 64, "inception_v3": 75, "resnet18": 33, "resnet50": 33,
-         "resnet20": 16, "resnet20_v1": 16, "resnet20_v2": 16, "squeezenet1_0": 50,
-         "squeezenet1_1": 50, "mobilenet_v1": 33, "mobilenet_v2": 33}
 NAMES = {  # some of torchvision's, with their shapes
     "alexnet_torchvision": {"features.10.weight": (256, 256, 3, 3), "classifier.6.bias": (1000,)},
     "vgg16": {"features.28.weight": (512, 512, 3, 3), "classifier.3.weight": (4096, 4096)},
@@ -42,76 +37,142 @@ def test_parameters(name):
         assert arrays[array].shape == shape
 
 
-def in_torch(layer, x, p, prefix=""):
-    """What torch makes of x by a layer of ours; p has its parameters by name."""
-    def of(child, x):
-        return in_torch(child, x, p, child.prefix(prefix))
-
-    def own(name):
-        return p.get(prefix + name)
-
-    if isinstance(layer, nn.Sequential):
-        for child in layer.layers:
-            x = of(child, x)
-        return x
-    if isinstance(layer, nn.Concatenate):
-        return torch.cat([of(branch, x) for branch in layer.branches], 1)
-    if isinstance(layer, nn.Residual):
-        y = of(layer.layers, x) + of(layer.shortcut, x)
-        return F.relu(y) if layer.activation == "relu" else y
-    if isinstance(layer, nn.Conv2D):
-        y = F.conv2d(x, own("weight"), own("bias"), layer.stride, layer.padding, layer.dilation,
-                     layer.groups)
-        return F.relu(y) if layer.activation == "relu" else y
-    if isinstance(layer, nn.Dense):
-        y = F.linear(x, own("weight"), own("bias"))
-        return F.relu(y) if layer.activation == "relu" else y
-    if isinstance(layer, nn.BatchNorm):
-        return F.batch_norm(x, None, None, own("weight"), own("bias"), True, eps=layer.epsilon)
-    if isinstance(layer, PadChannels):
-        missing = layer.out_channels - x.shape[1]
-        x = x[:, :, ::layer.stride, ::layer.stride]
-        return F.pad(x, (0, 0, 0, 0, missing // 2, missing - missing // 2))
-    if isinstance(layer, nn.LocalResponseNorm):
-        return F.local_response_norm(x, layer.size, layer.alpha, layer.beta, layer.k)
-    if isinstance(layer, nn.MaxPool2D):
-        return F.max_pool2d(x, layer.kernel_size, layer.stride, layer.padding, layer.dilation,
-                            layer.ceil_mode)
-    if isinstance(layer, nn.AvgPool2D):
-        return F.avg_pool2d(x, layer.kernel_size, layer.stride, layer.padding)
-    plain = {nn.ReLU: F.relu, nn.ReLU6: F.relu6, nn.Identity: lambda x: x, nn.Dropout: lambda x: x,
-             nn.GlobalAvgPool2D: lambda x: x.mean((2, 3), keepdim=True),
-             nn.Flatten: lambda x: x.flatten(1), nn.Softmax: lambda x: F.softmax(x, -1)}
-    return plain[type(layer)](x)
+WITH_HEADS = {"googlenet": 13_378_280,  # of Caffe's file
+              "googlenet_torchvision": 13_004_888, "inception_v3": 27_161_264}  # of torchvision
 
 
-@pytest.mark.parametrize("name", SMALL)
-def test_outputs_and_gradients_equal_torch(name):
-    double = name not in ("alexnet", "alexnet_torchvision", "vgg16", "vgg19")  # those are large
-    model = nn.models.MODELS[name](classes=7, input_size=SMALL[name], seed=1,
-                                   dtype="float64" if double else "float32")
-    for layer in model.walk():
+@pytest.mark.parametrize("name", WITH_HEADS)
+def test_parameters_with_auxiliary_heads(name):
+    with initializers.undrawn():
+        assert nn.models.MODELS[name](aux=True).num_params == WITH_HEADS[name]
+
+
+THEIRS = {  # name: the size of the images, and what makes the network in PyTorch
+    "lenet5": (28, networks.LeNet5), "lenet_caffe": (28, networks.CaffeLeNet),
+    "alexnet": (67, networks.AlexNet), "googlenet": (64, networks.GoogLeNet),
+    "mobilenet_v1": (33, networks.MobileNet),
+    "resnet20": (16, lambda classes: networks.CifarResNet20(classes, "A")),
+    "resnet20_v1": (16, lambda classes: networks.CifarResNet20(classes, "B")),
+    "resnet20_v2": (16, lambda classes: networks.CifarResNet20(classes, "v2")),
+}
+TORCHVISION = {"alexnet_torchvision": 63, "vgg16": 32, "vgg19": 32, "googlenet_torchvision": 64,
+               "inception_v3": 75, "resnet18": 33, "resnet50": 33, "squeezenet1_0": 50,
+               "squeezenet1_1": 50, "mobilenet_v2": 33}
+LARGE = ("alexnet", "alexnet_torchvision", "vgg16", "vgg19")  # in float32
+
+
+def both(name, size, theirs, **options):
+    """Our network and theirs with the same random weights, which go over by their names."""
+    dtype = "float32" if name in LARGE else "float64"
+    theirs = theirs.to(getattr(torch, dtype)).train()
+    generator = torch.Generator().manual_seed(0)
+    for value in theirs.parameters():
+        if value.ndim == 1:  # so that shifts and scales are not trivial
+            value.data += 0.1 * torch.randn(value.shape, generator=generator)
+    for module in theirs.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0
+    size = {} if size == 28 else {"input_size": size}
+    with initializers.undrawn():
+        ours = nn.models.MODELS[name](classes=7, dtype=dtype, **size, **options)
+    for layer in ours.walk():
         if isinstance(layer, nn.Dropout):
             layer.rate = 0
-    rng = np.random.default_rng(2)
-    for _, value in model.parameters():  # so that shifts and scales are not trivial
-        if value.ndim == 1:
-            value += 0.1 * rng.standard_normal(value.shape)
-    x = rng.standard_normal((3, *model.input_shape)).astype(model.dtype)
-    p = {name: torch.tensor(value, requires_grad=True) for name, value in model.parameters()}
-    theirs = in_torch(model, torch.tensor(x), p)
-    y = model.forward(x, training=True)
-    rtol, atol = (1e-8, 1e-10) if double else (2e-4, 1e-5)
-    np.testing.assert_allclose(y, theirs.detach().numpy(), rtol=rtol, atol=atol)
-    dy = rng.standard_normal(y.shape).astype(model.dtype)
-    theirs.backward(torch.tensor(dy))
-    model.backward(dy, need_dx=False)
-    owners = [layer for layer in model.walk() if layer.params]
-    ours = [layer.grads[name] for layer in owners for name in layer.params]
-    for (name, value), gradient in zip(p.items(), ours, strict=True):
-        other = value.grad.numpy()
-        np.testing.assert_allclose(gradient, other, rtol=100 * rtol,
-                                   atol=100 * atol * max(1e-3, np.abs(other).max()), err_msg=name)
+    state = {key: value.numpy() for key, value in theirs.state_dict().items()}
+    assert ours.load_weights(state) == "names"
+    x = np.random.default_rng(2).standard_normal((3, *ours.input_shape)).astype(dtype)
+    return ours, theirs, x
+
+
+def same_gradients(ours, theirs, rtol):
+    owners = [layer for layer in ours.walk() if layer.params]
+    gradients = [layer.grads[name] for layer in owners for name in layer.params]
+    others = {name: value.grad.numpy() for name, value in theirs.named_parameters()}
+    names = [name for name, _ in ours.parameters()]
+    assert sorted(names) == sorted(others)
+    for name, gradient in zip(names, gradients, strict=True):
+        other = others[name]
+        np.testing.assert_allclose(gradient, other, rtol=rtol, err_msg=name,
+                                   atol=rtol * max(1e-5, np.abs(other).max()))
+
+
+def compare(ours, theirs, x):
+    """Outputs and gradients of a training step, then outputs by the running means it left."""
+    rtol = 1e-8 if x.dtype == np.float64 else 2e-4
+    y = ours.forward(x, training=True, stop=-1)
+    other = theirs(torch.tensor(x))
+    np.testing.assert_allclose(y, other.detach().numpy(), rtol=rtol, atol=rtol)
+    dy = np.random.default_rng(3).standard_normal(y.shape).astype(x.dtype)
+    other.backward(torch.tensor(dy))
+    ours.backward(dy, need_dx=False, stop=-1)
+    same_gradients(ours, theirs, 100 * rtol)
+    with torch.no_grad():
+        other = theirs.eval()(torch.tensor(x)).numpy()
+    np.testing.assert_allclose(ours.logits(x), other, rtol=10 * rtol, atol=10 * rtol)
+
+
+@pytest.mark.parametrize("name", THEIRS)
+def test_outputs_and_gradients_equal_torch(name):
+    size, make = THEIRS[name]
+    torch.manual_seed(1)
+    compare(*both(name, size, make(7)))
+
+
+@pytest.mark.parametrize("name", TORCHVISION)
+def test_outputs_and_gradients_equal_torchvision(name):
+    pytest.importorskip("torchvision")
+    torch.manual_seed(1)
+    theirs = networks.of_torchvision(name.removesuffix("_torchvision"), 7)
+    compare(*both(name, TORCHVISION[name], theirs))
+
+
+def fitted(ours, x, y):
+    """Train on one batch, with gradients only: the rate is 0."""
+    history = ours.fit(x, y, batch_size=len(x), shuffle=False, optimizer=nn.SGD(0),
+                       progress=False)
+    return history["loss"][0]
+
+
+@pytest.mark.parametrize("name", ["googlenet", "googlenet_torchvision"])
+def test_losses_of_auxiliary_heads_are_added(name):
+    torch.manual_seed(1)
+    if name == "googlenet":
+        theirs = networks.GoogLeNet(7, positions=1)
+    else:
+        pytest.importorskip("torchvision")
+        theirs = networks.of_torchvision("googlenet", 7, aux=True)
+    ours, theirs, x = both(name, 80, theirs, aux=True)
+    target = np.array([3, 0, 6])
+    y, *heads = theirs(torch.tensor(x))
+    loss = torch.nn.functional.cross_entropy
+    right = torch.tensor(target)
+    total = loss(y, right) + 0.3 * sum(loss(head, right) for head in heads)
+    total.backward()
+    assert fitted(ours, x, target) == pytest.approx(total.item(), rel=1e-10)
+    same_gradients(ours, theirs, 1e-6)
+
+    plain = nn.models.MODELS[name](classes=7, input_size=80, dtype="float64")
+    kept = dict(plain.arrays()).keys()
+    plain.load_weights(dict(ours.arrays()))  # the heads are passed over
+    np.testing.assert_array_equal(ours.predict(x), plain.predict(x))
+    np.testing.assert_array_equal(nn.compile(ours, 3)(x), nn.compile(plain, 3)(x))
+    before = {key: value.copy() for key, value in ours.arrays()}
+    ours.load_weights({key: np.zeros_like(value) for key, value in plain.arrays()})
+    for key, value in ours.arrays():  # a file without heads leaves them as they are
+        np.testing.assert_array_equal(value, 0 if key in kept else before[key])
+
+
+def test_the_auxiliary_head_of_inception_equals_torchvision():
+    """By itself: it needs maps of 17x17."""
+    module = pytest.importorskip("torchvision.models.inception")
+    torch.manual_seed(1)
+    theirs = module.InceptionAux(768, 7).double().train()
+    ours = nn.Sequential([nn.models.inception.auxiliary(7).layers, nn.Softmax()],
+                         input_shape=(768, 17, 17), dtype="float64")
+    assert ours.load_weights({name: value.numpy() for name, value in theirs.state_dict().items()
+                              }) == "names"
+    x = np.random.default_rng(4).standard_normal((2, 768, 17, 17))
+    compare(ours, theirs, x)
 
 
 def test_depth_of_small_resnets():

@@ -21,6 +21,7 @@ from engine.nn.augment import (
     RandomRotate,
     RandomShift,
 )
+from engine.nn.auxiliary import Auxiliary
 from engine.nn.callbacks import (
     Callback,
     Checkpoint,
@@ -43,6 +44,7 @@ from engine.nn.losses import BinaryCrossEntropy, CategoricalCrossEntropy
 from engine.nn.norm import BatchNorm, LocalResponseNorm
 from engine.nn.optimizers import SGD, Adam, AdamW, RMSprop
 from engine.nn.pool import (
+    AdaptiveAvgPool2D,
     AvgPool1D,
     AvgPool2D,
     GlobalAvgPool1D,
@@ -68,16 +70,16 @@ from engine.nn.sequential import Sequential
 from engine.nn.training import History
 
 __all__ = [
-    "GELU", "SGD", "Adam", "AdamW", "AvgPool1D", "AvgPool2D", "BatchNorm", "BinaryCrossEntropy",
-    "CSVLogger", "Callback", "CategoricalCrossEntropy", "Checkpoint", "Compose", "Concatenate",
-    "Context", "Conv1D", "Conv2D", "ConvTranspose1D", "ConvTranspose2D", "Cosine", "Dense",
-    "DepthwiseConv2D", "Dropout", "EarlyStopping", "Exponential", "Flatten", "GlobalAvgPool1D",
-    "GlobalAvgPool2D", "GlobalLpPool1D", "GlobalLpPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D",
-    "GlobalMinPool1D", "GlobalMinPool2D", "History", "Identity", "ImageFolder", "Layer",
-    "LeakyReLU", "LocalResponseNorm", "LpPool1D", "LpPool2D", "MaxPool1D", "MaxPool2D",
-    "MinPool1D", "MinPool2D", "Normalize", "Polynomial", "RMSprop", "RandomCrop", "RandomFlip",
-    "RandomRotate", "RandomShift", "ReLU", "ReLU6", "ReduceOnPlateau", "Residual",
-    "SeparableConv2D", "Sequential", "Sigmoid", "Softmax", "StepDecay", "Tanh", "TensorBoard",
-    "TerminateOnNaN", "Warmup", "compile", "confusion_matrix", "feature_maps", "grad_cam",
-    "load", "models", "plots",
+    "GELU", "SGD", "Adam", "AdamW", "AdaptiveAvgPool2D", "Auxiliary", "AvgPool1D", "AvgPool2D",
+    "BatchNorm", "BinaryCrossEntropy", "CSVLogger", "Callback", "CategoricalCrossEntropy",
+    "Checkpoint", "Compose", "Concatenate", "Context", "Conv1D", "Conv2D", "ConvTranspose1D",
+    "ConvTranspose2D", "Cosine", "Dense", "DepthwiseConv2D", "Dropout", "EarlyStopping",
+    "Exponential", "Flatten", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalLpPool1D",
+    "GlobalLpPool2D", "GlobalMaxPool1D", "GlobalMaxPool2D", "GlobalMinPool1D", "GlobalMinPool2D",
+    "History", "Identity", "ImageFolder", "Layer", "LeakyReLU", "LocalResponseNorm", "LpPool1D",
+    "LpPool2D", "MaxPool1D", "MaxPool2D", "MinPool1D", "MinPool2D", "Normalize", "Polynomial",
+    "RMSprop", "RandomCrop", "RandomFlip", "RandomRotate", "RandomShift", "ReLU", "ReLU6",
+    "ReduceOnPlateau", "Residual", "SeparableConv2D", "Sequential", "Sigmoid", "Softmax",
+    "StepDecay", "Tanh", "TensorBoard", "TerminateOnNaN", "Warmup", "compile", "confusion_matrix",
+    "feature_maps", "grad_cam", "load", "models", "plots",
 ]

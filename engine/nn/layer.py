@@ -95,6 +95,10 @@ class Layer:
         """The gradient of the loss in x from the one in y; sets `grads` on the way."""
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
+    def extra_loss(self, loss, target) -> float:
+        """What the layer adds to the loss after a training forward pass: see `Auxiliary`."""
+        return 0.0
+
     def keep(self, *values) -> None:
         """Remember values of a training forward pass for the backward pass."""
         self._saved = values

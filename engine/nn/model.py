@@ -215,7 +215,8 @@ class Model(Layer):
     def replace_head(self, classes: int) -> Layer:
         """Give the last layer with weights new ones, for so many classes; returns that layer.
 
-        It loses its activation, if it has one; all other weights stay as they are.
+        It loses its activation, if it has one; all other weights stay as they are.  Auxiliary heads
+        are given new ones likewise.
         """
         self._need_weights("replace_head")
         return transfer.replace_head(self, classes)

@@ -83,6 +83,19 @@ class _LpPool(Pool):
                     ceil_mode=self.ceil_mode, p=self.p)
 
 
+class AdaptiveAvgPool2D(Pool):
+    """The mean of each of so many windows; arguments as for `engine.adaptive_avg_pool2d`."""
+
+    operation = "adaptive_avg_pool2d"
+
+    def __init__(self, output_size, *, name=None):
+        super().__init__(name)
+        self.output_size = output_size
+
+    def options(self):
+        return {"output_size": self.output_size}
+
+
 class _GlobalLpPool(Pool):
     def __init__(self, *, p=2, name=None):
         super().__init__(name)

@@ -169,6 +169,7 @@ def train_on(model, x, target, loss, stop) -> np.ndarray:
     group = model.group
     y = model.forward(devices.to_device(x, model.device), training=True, stop=stop)
     sums = _sums(loss, devices.to_host(y), target)
+    sums[0] += len(y) * sum(layer.extra_loss(loss, target) for layer in model.walk())
     group.start(sums)
     model.backward(group.scaled(loss.gradient(y, target)), need_dx=False, stop=stop)
     group.finish()

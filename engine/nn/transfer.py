@@ -45,23 +45,37 @@ def frozen_layers(row):
 
 def replace_head(model, classes: int) -> Layer:
     """See `Model.replace_head`."""
+    from engine.nn.auxiliary import Auxiliary  # here, as it is made of models itself
+
     classes = _check.integer("replace_head", "classes", classes)
-    with_params = [layer for layer in model.walk() if layer.params]
-    head = with_params[-1] if with_params else model
-    name = next((name for name in ("out_features", "out_channels") if hasattr(head, name)), None)
-    if name is None:
-        raise ValueError(f"replace_head: the last layer with parameters is {head.title}, expected "
-                         "a dense layer or a convolution")
-    trained = [(layer, layer.params, layer.buffers) for layer in model.walk() if layer is not head]
-    setattr(head, name, classes)
-    head.activation = None
+    auxiliary = [layer.layers for layer in model.walk() if isinstance(layer, Auxiliary)]
+    heads = [_head(each) for each in (model, *auxiliary)]
+    trained = [(layer, layer.params, layer.buffers) for layer in model.walk()
+               if layer not in heads]
+    for head in heads:
+        setattr(head, _size_of(head), classes)
+        head.activation = None
     model.prepare(model.input_shape)
     for layer, params, buffers in trained:
         for old, new in (params, layer.params), (buffers, layer.buffers):
             for key, value in old.items():
                 new[key][...] = value
     model.metadata.pop("classes", None)  # the names of the old ones
+    return heads[0]
+
+
+def _head(row) -> Layer:
+    """The last layer with parameters, whose outputs are the classes."""
+    head = next((layer for layer in reversed(list(row.walk())) if layer.params), row)
+    if _size_of(head) is None:
+        raise ValueError(f"replace_head: the last layer with parameters is {head.title}, expected "
+                         "a dense layer or a convolution")
     return head
+
+
+def _size_of(head) -> str | None:
+    """The name of the attribute that is its number of outputs."""
+    return next((name for name in ("out_features", "out_channels") if hasattr(head, name)), None)
 
 
 def places(row, prefix: str = "", outer: tuple = ()):

@@ -24,8 +24,8 @@ def load(model, source) -> str:
 
     If any name is one of the model's, all must be; otherwise the arrays are taken in their order.
     In order means that only sizes can be checked: the file has to list its layers as they run.
-    PyTorch's counters of batches, a leading "module." and torchvision's auxiliary heads are passed
-    over.
+    PyTorch's counters of batches and a leading "module." are passed over, and so are torchvision's
+    auxiliary heads if only one side has them.
 
     Returns
     -------
@@ -72,15 +72,19 @@ READERS = {".safetensors": _safetensors, ".npz": _npz, ".onnx": _onnx,
            ".caffemodel": weights_caffe.read}
 
 
-AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # heads for training only, of torchvision
+AUXILIARY = ("aux1.", "aux2.", "AuxLogits.")  # heads for training only: may be missing anywhere
 
 
 def _fill(model, source, arrays: dict[str, np.ndarray]) -> str:
     wanted = dict(model.arrays())
     arrays = {name.removeprefix("module."): np.asarray(value) for name, value in arrays.items()
               if not name.endswith("num_batches_tracked")}
-    arrays = {name: value for name, value in arrays.items() if not name.startswith(AUXILIARY)}
     by_name = bool(wanted.keys() & arrays.keys())
+    here, there = ({head for head in AUXILIARY if any(name.startswith(head) for name in each)}
+                   for each in (wanted, arrays))
+    absent = tuple(here ^ there)
+    wanted, arrays = ({name: value for name, value in each.items() if not name.startswith(absent)}
+                      for each in (wanted, arrays))
     if not by_name:  # one after the other; what is left over keeps its name
         names = [*wanted, *list(arrays)[len(wanted):]]
         arrays = dict(zip(names, arrays.values(), strict=False))

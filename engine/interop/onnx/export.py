@@ -80,7 +80,7 @@ def _faults(layer):
     elif kind == "OnnxModel" and any(node.op == "If" for node in layer.path):
         yield f"{layer.title} with an If"
     else:
-        for child in () if kind == "OnnxModel" else layer.children:
+        for child in () if kind in ("OnnxModel", "Auxiliary") else layer.children:
             yield from _faults(child)
 
 
@@ -166,7 +166,7 @@ def residual(writer, layer, x):
     return activation(writer, layer.activation, y)
 
 
-@exports("Identity")
+@exports("Identity", "Auxiliary")
 def identity(writer, layer, x):
     return x
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from engine.nn.activations import Softmax
+from engine.nn.auxiliary import Auxiliary
 from engine.nn.combine import Concatenate
 from engine.nn.conv import Conv2D
 from engine.nn.dense import Dense, Flatten
 from engine.nn.dropout import Dropout
 from engine.nn.models.parts import conv_bn, group, network
 from engine.nn.norm import LocalResponseNorm
-from engine.nn.pool import GlobalAvgPool2D, MaxPool2D
+from engine.nn.pool import AdaptiveAvgPool2D, AvgPool2D, GlobalAvgPool2D, MaxPool2D
 
 # channels of each module: 1x1; 3x3 after a 1x1; 5x5 after a 1x1; 1x1 after a pool (table 1)
 MODULES = {
@@ -21,8 +22,8 @@ MODULES = {
 }
 
 
-def googlenet(classes: int = 1000, *, input_size: int = 224, **options):
-    """GoogLeNet as in the paper: 6,998,552 parameters.
+def googlenet(classes: int = 1000, *, aux: bool = False, input_size: int = 224, **options):
+    """GoogLeNet as in the paper: 6,998,552 parameters; 13,378,280 with `aux`, for training.
 
     Source: Szegedy et al. 2015, "Going Deeper with Convolutions", table 1 and figure 3.
     """
@@ -38,20 +39,27 @@ def googlenet(classes: int = 1000, *, input_size: int = 224, **options):
             group("", MaxPool2D(3, stride=1, padding=1), convolution("pool_proj", pooled, 1)),
         ], name=f"inception_{name}")
 
+    def auxiliary(name):
+        return Auxiliary([AvgPool2D(5, stride=3), convolution("conv", 128, 1),
+                          *_auxiliary_end(classes)], name=name) if aux else None
+
     return network("googlenet", [
         convolution("conv1", 64, 7, stride=2), _pool(), _response_norm(),
         convolution("conv2_reduce", 64, 1), convolution("conv2", 192, 3), _response_norm(), _pool(),
         module("3a"), module("3b"), _pool(),
-        module("4a"), module("4b"), module("4c"), module("4d"), module("4e"), _pool(),
+        module("4a"), auxiliary("aux1"), module("4b"), module("4c"), module("4d"),
+        auxiliary("aux2"), module("4e"), _pool(),
         module("5a"), module("5b"),
         GlobalAvgPool2D(), Flatten(), Dropout(0.4), Dense(classes, name="fc"), Softmax(),
     ], input_size, **options)
 
 
-def googlenet_torchvision(classes: int = 1000, *, input_size: int = 224, **options):
+def googlenet_torchvision(classes: int = 1000, *, aux: bool = False, input_size: int = 224,
+                          **options):
     """GoogLeNet with batch normalisation, as in torchvision: 6,624,904 parameters.
 
-    There the "5x5" convolutions are 3x3, and the last of the pools is 2x2.
+    With `aux`, for training, 13,004,888.  There the "5x5" convolutions are 3x3, and the last of the
+    pools is 2x2.
     """
     def convolution(name, channels, size, **geometry):
         return conv_bn(name, channels, size, padding=size // 2, epsilon=1e-3, **geometry)
@@ -66,14 +74,24 @@ def googlenet_torchvision(classes: int = 1000, *, input_size: int = 224, **optio
                   convolution("1", pooled, 1)),
         ], name=f"inception{name}")
 
+    def auxiliary(name):
+        return Auxiliary([AdaptiveAvgPool2D(4), convolution("conv", 128, 1),
+                          *_auxiliary_end(classes)], name=name) if aux else None
+
     return network("googlenet_torchvision", [
         convolution("conv1", 64, 7, stride=2), _pool(),
         convolution("conv2", 64, 1), convolution("conv3", 192, 3), _pool(),
         module("3a"), module("3b"), _pool(),
-        module("4a"), module("4b"), module("4c"), module("4d"), module("4e"), _pool(2),
+        module("4a"), auxiliary("aux1"), module("4b"), module("4c"), module("4d"),
+        auxiliary("aux2"), module("4e"), _pool(2),
         module("5a"), module("5b"),
         GlobalAvgPool2D(), Flatten(), Dropout(0.2), Dense(classes, name="fc"), Softmax(),
     ], input_size, **options)
+
+
+def _auxiliary_end(classes):
+    return [Flatten(), Dense(1024, activation="relu", name="fc1"), Dropout(0.7),
+            Dense(classes, name="fc2")]
 
 
 def _pool(size: int = 3):

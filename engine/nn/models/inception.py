@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from engine.nn.activations import Softmax
+from engine.nn.auxiliary import Auxiliary
 from engine.nn.combine import Concatenate
 from engine.nn.dense import Dense, Flatten
 from engine.nn.dropout import Dropout
@@ -12,8 +13,8 @@ from engine.nn.pool import AvgPool2D, GlobalAvgPool2D, MaxPool2D
 ACROSS, DOWN = dict(kernel_size=(1, 7), padding=(0, 3)), dict(kernel_size=(7, 1), padding=(3, 0))
 
 
-def inception_v3(classes: int = 1000, *, input_size: int = 299, **options):
-    """Inception v3, 23,834,568 parameters, without the auxiliary head.
+def inception_v3(classes: int = 1000, *, aux: bool = False, input_size: int = 299, **options):
+    """Inception v3, 23,834,568 parameters; 27,161,264 with `aux`, for training.
 
     Source: Szegedy et al. 2016, "Rethinking the Inception Architecture", table 1, with the channels
     and names of torchvision.
@@ -29,11 +30,18 @@ def inception_v3(classes: int = 1000, *, input_size: int = 299, **options):
         _module_a("Mixed_5b", 32), _module_a("Mixed_5c", 64), _module_a("Mixed_5d", 64),
         _reduction_b("Mixed_6a"),
         _module_c("Mixed_6b", 128), _module_c("Mixed_6c", 160), _module_c("Mixed_6d", 160),
-        _module_c("Mixed_6e", 192),
+        _module_c("Mixed_6e", 192), auxiliary(classes) if aux else None,
         _reduction_d("Mixed_7a"),
         _module_e("Mixed_7b"), _module_e("Mixed_7c"),
         GlobalAvgPool2D(), Flatten(), Dropout(0.5), Dense(classes, name="fc"), Softmax(),
     ], input_size, **options)
+
+
+def auxiliary(classes):
+    """The head on the 17x17 maps (figure 8), with the weight that its authors' code gives it."""
+    return Auxiliary([AvgPool2D(5, stride=3), _conv("conv0", 128, 1), _conv("conv1", 768, 5),
+                      GlobalAvgPool2D(), Flatten(), Dense(classes, name="fc")],
+                     weight=0.4, name="AuxLogits")
 
 
 def _conv(name, channels, kernel_size, **geometry):

@@ -9,11 +9,15 @@ from engine.nn.sequential import Sequential
 
 
 def network(name: str, layers, input_size: int, channels: int = 3, **options) -> Sequential:
-    """A model for square images; `options` are layout, dtype and seed."""
+    """A model for square images of the layers that are not None.
+
+    `options` are layout, dtype and seed.
+    """
     shape = (channels, input_size, input_size)
     if options.get("layout") == "NHWC":
         shape = (*shape[1:], channels)
-    return Sequential(layers, input_shape=shape, name=name, **options)
+    return Sequential([layer for layer in layers if layer is not None], input_shape=shape,
+                      name=name, **options)
 
 
 def group(name: str, *layers) -> Sequential:
