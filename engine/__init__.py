@@ -26,6 +26,7 @@ from engine.adaptive_pool3d import (
     adaptive_max_pool3d,
     adaptive_max_pool3d_backward,
 )
+from engine.bind_pool2d import bind_pool2d
 from engine.conv1d import conv1d, conv1d_backward, conv1d_backward_data, conv1d_backward_weight
 from engine.conv2d import conv2d, conv2d_backward, conv2d_backward_data, conv2d_backward_weight
 from engine.conv3d import conv3d, conv3d_backward, conv3d_backward_data, conv3d_backward_weight
@@ -123,7 +124,7 @@ __all__ = [
     "adaptive_max_pool1d", "adaptive_max_pool1d_backward", "adaptive_max_pool2d",
     "adaptive_max_pool2d_backward", "adaptive_max_pool3d", "adaptive_max_pool3d_backward",
     "avg_pool1d", "avg_pool1d_backward", "avg_pool2d", "avg_pool2d_backward", "avg_pool3d",
-    "avg_pool3d_backward", "conv1d", "conv1d_backward", "conv1d_backward_data",
+    "avg_pool3d_backward", "bind_pool2d", "conv1d", "conv1d_backward", "conv1d_backward_data",
     "conv1d_backward_weight", "conv2d", "conv2d_backward", "conv2d_backward_data",
     "conv2d_backward_weight", "conv3d", "conv3d_backward", "conv3d_backward_data",
     "conv3d_backward_weight", "conv_transpose1d", "conv_transpose1d_backward",

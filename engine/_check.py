@@ -179,6 +179,12 @@ def like(op: str, name: str, value, shape: tuple[int, ...], dtype: np.dtype) -> 
     return result
 
 
+def itself(op: str, name: str, value) -> None:
+    """`value` is to be read where it is, so it has to be an array already."""
+    if type(value) is not np.ndarray:
+        raise TypeError(f"{op}: `{name}` is {show(value)}, expected an array")
+
+
 def _computable(dtype: np.dtype) -> bool:
     return (dtype.kind in "iu" or (dtype.kind == "f" and dtype.itemsize in (2, 4, 8))
             or dtype.name == "bfloat16")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 import engine
-from engine import _check, _config, _plan
+from engine import _check, _plan
 
 
 class Explained(NamedTuple):
@@ -76,16 +76,11 @@ def explain(op, *args, **kwargs) -> Explanation:
     """
     function = _function(op)
     kwargs.pop("out", None)
-    mode = _config.Mode(_config.mode.get().backend, record=[])
-    token = _config.mode.set(mode)
-    try:
-        with np.errstate(all="ignore"):  # activations are applied to what no kernel has written
-            function(*args, **kwargs)
-    finally:
-        _config.mode.reset(token)
+    with _plan.noting() as requests, np.errstate(all="ignore"):
+        function(*args, **kwargs)  # activations are applied to what no kernel has written
     return Explanation(
         Explained(problem, direction, tuple(_plan.candidates(op, problem, direction, *asked)))
-        for op, problem, direction, *asked in mode.record)
+        for op, problem, direction, *asked in requests)
 
 
 def _function(op):

@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from engine import _check, _config, _recall, kernels
@@ -38,7 +39,8 @@ class Run(NamedTuple):
 class Plan:
     """A chosen kernel; calling it runs the kernel on arrays that fit the problem."""
 
-    __slots__ = ("op", "problem", "direction", "backend", "algorithm", "module", "kernel")
+    __slots__ = ("op", "problem", "direction", "backend", "algorithm", "module", "fixed",
+                 "kernel")
 
     def __init__(self, op, problem, direction, candidate):
         self.op = op
@@ -47,10 +49,11 @@ class Plan:
         self.backend = candidate.backend
         self.algorithm = candidate.algorithm
         self.module = kernels.load(op, candidate.backend)
-        fixed = [problem]
+        self.fixed = [problem]
         if candidate.algorithm is not None and direction != "backward_bias":
-            fixed.append(candidate.algorithm)
-        self.kernel = self.reported(functools.partial(getattr(self.module, direction), *fixed))
+            self.fixed.append(candidate.algorithm)
+        self.kernel = self.reported(functools.partial(getattr(self.module, direction),
+                                                      *self.fixed))
 
     def __call__(self, *arrays):
         """What the kernel returns: False where indices were outside a plane."""
@@ -81,6 +84,12 @@ class Plan:
             _last.plan = self
 
         return run
+
+    def bind(self, *arrays) -> Callable:
+        """What runs it on these very arrays, with as many threads as now."""
+        hook = getattr(self.module, f"bind_{self.direction}", None)
+        bound = hook and hook(*self.fixed, *arrays)
+        return functools.partial(self, *arrays) if bound is None else self.reported(bound)
 
     def reported(self, kernel: Callable) -> Callable:
         """`kernel` itself; with ENGINE_VERBOSE=1, one that also writes a line per call."""
@@ -187,6 +196,17 @@ def choose(op: str, problem, direction: str, algorithm: str | None = None,
     return lambda *arrays: None
 
 
+@contextmanager
+def noting():
+    """Inside, nothing is computed; gives the list of what would be: arguments of `choose`."""
+    mode = _config.Mode(_config.mode.get().backend, record=[])
+    token = _config.mode.set(mode)
+    try:
+        yield mode.record
+    finally:
+        _config.mode.reset(token)
+
+
 def of(call, direction: str) -> Plan | Callable:
     """The plan of a checked call, chosen once for all its repetitions."""
     plan = call.plans.get(direction)
@@ -207,22 +227,35 @@ def ready(call, direction: str, *arrays) -> Callable:
     return run
 
 
-def packed(call, weight) -> Callable | None:
+def packed(call, weight) -> PackedPlan | None:
     """What runs this forward with its weight packed beforehand, if the kernel can do that."""
     plan = of(call, "forward")
     pack = getattr(getattr(plan, "module", None), "pack_weight", None)
     held = pack and pack(plan.problem, plan.algorithm, weight)
     if held is None:
         return None
-    forward = plan.module.forward_packed
-    kernel = plan.reported(lambda x, _, bias, y: forward(plan.problem, plan.algorithm, x, held,
-                                                         bias, y))
+    return PackedPlan(plan, held)
 
-    def run(*arrays):
-        kernel(*arrays)
-        _last.plan = plan
 
-    return run
+class PackedPlan:
+    """A plan of a forward convolution, with its weight packed beforehand."""
+
+    def __init__(self, plan: Plan, held):
+        self.plan, self.held = plan, held
+        forward = plan.module.forward_packed
+        self.kernel = plan.reported(lambda x, _, bias, y: forward(*plan.fixed, x, held, bias, y))
+
+    def __call__(self, *arrays):
+        self.kernel(*arrays)
+        _last.plan = self.plan
+
+    def bind(self, x, _, bias, y) -> Callable:
+        """As `Plan.bind`."""
+        hook = getattr(self.plan.module, "bind_packed", None)
+        bound = hook and hook(*self.plan.fixed, x, self.held, bias, y)
+        if bound is None:
+            return functools.partial(self, x, None, bias, y)
+        return self.plan.reported(bound)
 
 
 def clear() -> None:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
-from engine import _check, _check_conv, _device, _plan
+from engine import _activation, _check, _check_conv, _device, _plan
+from engine._axes import to_kernel
 from engine._check_conv import Options
 from engine._convolution import run_forward
 
@@ -76,7 +79,8 @@ class Conv2dPlan:
         self._weight = np.array(weight, self.dtype, order="C")
         self._bias = None if bias is None else np.array(bias, self.dtype, order="C", ndmin=1)
         self._activation, self._options = activation, options
-        self._calls = {x.strides: self._packed(call)}
+        self._packed = {}  # by problem: what runs it on a packed weight (None if no kernel packs)
+        self._calls = {x.strides: (call, self._run(call))}
 
     def __call__(self, x, out=None):
         """The convolution of x, an array of `x_shape` and `x_dtype` in any memory order."""
@@ -89,6 +93,36 @@ class Conv2dPlan:
             _check.output("plan_conv2d", out, self.y_shape, self.dtype, x=x)
         return run_forward(call, x, self._weight, self._bias, out, repeats=True, run=run)
 
+    def bind(self, x, out):
+        """``plan(x, out)`` for these very arrays, as a function without arguments.
+
+        All that can be done beforehand is done now; what remains is the call of the kernel, with
+        as many threads as may be used now.  The function keeps both arrays.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If x or out is not an array of the plan's shape and dtype.
+        """
+        _check.itself("plan_conv2d", "x", x)
+        _check.like("plan_conv2d", "x", x, self.x_shape, self.x_dtype)
+        _check.output("plan_conv2d", out, self.y_shape, self.dtype, x=x)
+        call, run = self._calls.get(x.strides) or self._with_strides(x)
+        image = call.to_kernel(x)
+        if call.pads or not np.may_share_memory(image, x):
+            return partial(self, x, out)
+        y = to_kernel(out, call.layout)
+        kernel = (run or _plan.of(call, "forward")).bind(
+            image, call.filters(self._weight), call.vector(self._bias), y)
+        if call.activation is None:
+            return kernel
+
+        def run():
+            kernel()
+            _activation.apply(call.activation, y)
+
+        return run
+
     def _fits(self, out, x, call):
         """Whether out is just like the arrays that the plan would make itself."""
         return (type(out) is np.ndarray and out.shape == self.y_shape and out.dtype == self.dtype
@@ -98,9 +132,11 @@ class Conv2dPlan:
     def _with_strides(self, x):
         call = _check_conv.forward("plan_conv2d", x, self._weight, self._bias, self._activation,
                                    self._options)[0]
-        entry = self._calls[x.strides] = self._packed(call)
+        entry = self._calls[x.strides] = call, self._run(call)
         return entry
 
-    def _packed(self, call):
-        """A checked call, and what runs it on the packed weight (None if no kernel packs)."""
-        return call, _plan.packed(call, call.filters(self._weight))
+    def _run(self, call):
+        p = call.problem
+        if p not in self._packed:
+            self._packed[p] = _plan.packed(call, call.filters(self._weight))
+        return self._packed[p]

@@ -229,3 +229,62 @@ def test_plan_does_not_write_over_its_input():
     with pytest.raises(ValueError, match="`out` overlaps `x`"):
         plan(x, out=x)
     assert np.array_equal(x, X)
+
+
+# ---- bound to arrays ---------------------------------------------------------------------------
+
+@pytest.mark.parametrize("variant", variants.params("conv2d"))
+@pytest.mark.parametrize("options", [{"activation": "relu"}, {"activation": "tanh"},
+                                     {"padding": 2, "padding_mode": "wrap"}], ids=str)
+def test_a_plan_bound_to_arrays(variant, options):
+    """It computes the same again and again, from what is in x then."""
+    if variant.algorithm in ("winograd", "bf16x6"):
+        pytest.skip("not for these shapes and dtypes")
+    with variants.level(variant):
+        options = {**options, **variant.options, "groups": 2}
+        plan = engine.plan_conv2d(X.shape, W, B, **options)
+        for x in (X.copy(), np.moveaxis(np.moveaxis(X, 1, -1).copy(), -1, 1)):
+            wide = np.empty((2, 8, *plan.y_shape[2:]), np.float32)
+            for out in (np.empty(plan.y_shape, np.float32), wide[:, 1:7]):
+                run = plan.bind(x, out)
+                for image in (X, -X):
+                    x[...] = image
+                    run()
+                    assert np.array_equal(out, plan(x))
+
+
+@pytest.mark.parametrize("variant", variants.params("pool2d"))
+@pytest.mark.parametrize("dtype", [np.float32, np.float16, np.uint32])
+@pytest.mark.parametrize(("op", "args"), [
+    ("max_pool2d", (3,)), ("avg_pool2d", ((2, 3),)), ("global_avg_pool2d", ()), ("lp_pool2d", (2,)),
+    ("global_max_pool2d", ())])
+def test_a_pooling_bound_to_arrays(variant, op, args, dtype):
+    with variants.level(variant):
+        x = RNG.integers(0, 9, (2, 3, 8, 9)).astype(dtype)
+        function = getattr(engine, op)
+        for layout in ("NCHW", "NHWC"):
+            options = {"layout": layout, **variant.options}
+            y = function(x, *args, **options)
+            out = np.empty_like(y)
+            run = engine.bind_pool2d(op if args else function, x, *args, out=out, **options)
+            for source in (x.copy(), x[::-1].copy()):
+                x[...] = source
+                run()
+                assert np.array_equal(out, function(x, *args, **options), equal_nan=True)
+
+
+def test_what_cannot_be_bound():
+    plan = engine.plan_conv2d(X.shape, W, B, groups=2)
+    with pytest.raises(ValueError, match="plan_conv2d: `x` has shape .* expected"):
+        plan.bind(X[:1], plan(X))
+    with pytest.raises(TypeError, match="plan_conv2d: `out` is None .NoneType., expected an array"):
+        plan.bind(X, None)
+    with pytest.raises(TypeError, match=r"plan_conv2d: `x` is \[.*expected an array"):
+        plan.bind(X.tolist(), plan(X))
+    y = engine.max_pool2d(X, 2)
+    with pytest.raises(ValueError, match='bind_pool2d: `op` is "conv2d", expected one of'):
+        engine.bind_pool2d(engine.conv2d, X, W, out=y)
+    with pytest.raises(TypeError, match=r"bind_pool2d: `x` is \[.*expected an array"):
+        engine.bind_pool2d("max_pool2d", X.tolist(), 2, out=y)
+    with pytest.raises(ValueError, match="max_pool2d: `out` has shape .* expected"):
+        engine.bind_pool2d("max_pool2d", X, 2, out=y[1:])

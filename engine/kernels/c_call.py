@@ -28,9 +28,30 @@ def scratch(nbytes):
         owner = _memory.workspace(nbytes)
         return owner, ffi.from_buffer(owner)
     _memory.check_workspace(nbytes)
+    return _small()
+
+
+def _small():
     try:
         return _local.small
     except AttributeError:
         owner = _memory.workspace(SMALL)
         _local.small = owner, ffi.from_buffer(owner)
         return _local.small
+
+
+def bound(function, block, nbytes, *arrays):
+    """A call of C for these very arrays, which it keeps: ``function(block, *arrays, scratch)``."""
+    _memory.check_workspace(nbytes)
+    addresses = [block, *map(address, arrays)]
+
+    def run():
+        function(*addresses, _small()[1])
+
+    def run_on_much_scratch():
+        owner, work = scratch(nbytes)
+        function(*addresses, work)
+
+    run = run if nbytes <= SMALL else run_on_much_scratch
+    run.keeps = arrays
+    return run

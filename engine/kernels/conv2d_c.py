@@ -11,7 +11,7 @@ import numpy as np
 
 from engine import _config, _library, _memory
 from engine._library import ffi, lib
-from engine.kernels.c_call import address, scratch
+from engine.kernels.c_call import address, bound, scratch
 
 ALGORITHMS = ("direct", "im2col", "winograd", "bf16x6")
 
@@ -113,6 +113,15 @@ def prepare_forward(problem, algorithm, x, weight, bias, y):
     return prepared
 
 
+def bind_forward(problem, algorithm, x, weight, bias, y):
+    """`forward` for these very arrays, as a function without arguments; None if not possible."""
+    if problem.dtype != _compute_dtype(problem.dtype):
+        return None
+    p = _describe(problem, algorithm, x, weight, y, relu=problem.activation == "relu")
+    nbytes = lib.engine_conv2d_workspace(p, lib.ENGINE_FORWARD)
+    return bound(lib.engine_conv2d_forward, p, nbytes, x, weight, bias, y)
+
+
 class PackedWeight:
     """A weight in the form of the kernel that was going to use it, and that weight itself."""
 
@@ -148,6 +157,14 @@ def forward_packed(problem, algorithm, x, packed, bias, y):
     owner, work = scratch(nbytes)
     lib.engine_conv2d_forward(p, address(x), ffi.from_buffer(packed.memory), address(bias),
                               address(y), work)
+
+
+def bind_packed(problem, algorithm, x, packed, bias, y):
+    """`forward_packed` for these very arrays, as `bind_forward`."""
+    p, nbytes = _describe_packed(problem, algorithm, x, packed, y)
+    if p is None or lib.engine_get_isa() != packed.level:
+        return bind_forward(problem, algorithm, x, packed.weight, bias, y)
+    return bound(lib.engine_conv2d_forward, p, nbytes, x, packed.memory, bias, y)
 
 
 def _describe_packed(problem, algorithm, x, packed, y):

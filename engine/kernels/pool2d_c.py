@@ -12,6 +12,7 @@ import numpy as np
 
 from engine import _config, _memory
 from engine._library import ffi, lib
+from engine.kernels.c_call import bound
 
 _TYPE = {"float32": lib.ENGINE_F32, "float64": lib.ENGINE_F64,
          "int32": lib.ENGINE_I32, "uint32": lib.ENGINE_I32,
@@ -49,6 +50,14 @@ def backward(problem, dy, x, indices, dx):
         dx[...] = result.astype(problem.dtype)
         return inside
     return _backward(problem, dy, x, indices, dx)
+
+
+def bind_forward(problem, x, y, indices):
+    """`forward` for these very arrays, as a function without arguments; None if not possible."""
+    if problem.dtype.name not in _TYPE:
+        return None
+    block, nbytes = _arguments(problem, x, None, y, indices)
+    return bound(lib.engine_pool2d_forward, block, nbytes, x, y, indices)
 
 
 def _forward(problem, x, y, indices):

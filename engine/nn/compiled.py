@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
@@ -76,7 +76,12 @@ class Compiled:
         y = self._in_model_order(self._row(_flat(model), x))
         self.nbytes = place([(inputs, out) for _, inputs, out in self._steps], x, y,
                             self.dtype, order)
+        self._bind()
         self._x, self._y = (_as_user_has(value.array, self.layout) for value in (x, y))
+
+    def _bind(self):
+        """The steps as functions without arguments, with as many threads as may be used now."""
+        self._threads = engine.get_num_threads()
         self._run = [make(*(value.array for value in inputs), out.array)
                      for make, inputs, out in self._steps]
 
@@ -84,6 +89,8 @@ class Compiled:
         """The outputs for one batch: an array that the next call overwrites."""
         if np.shape(x) != self.input_shape:
             raise ValueError(f"compiled: `x` has shape {np.shape(x)}, expected {self.input_shape}")
+        if self._threads != engine.get_num_threads():
+            self._bind()
         np.copyto(self._x, x, casting="same_kind")
         for step in self._run:
             step()
@@ -121,9 +128,9 @@ class Compiled:
                 activation, taken = ACTIVATIONS[type(layers[1])], 2
             return taken, lambda x, into: self._dense(first, activation, x, into)
         if isinstance(first, Pool):
-            pool, arguments = getattr(engine, first.operation), _without_layout(first)
+            arguments = _without_layout(first)
             return 1, lambda x, into: self._step(
-                first, x, into, lambda source, out: lambda: pool(source, out=out, **arguments))
+                first, x, into, lambda source, out: _pool(first, source, out, arguments))
         return 1, lambda x, into: self._any(first, x, into)
 
     def _convolution(self, layers):
@@ -147,12 +154,7 @@ class Compiled:
             taken += 1
         last = layers[taken - 1]
 
-        def make(source, out):
-            if source.ndim == 2:
-                return _on_pixels(source, out, weight, bias, activation, **geometry)
-            plan = engine.plan_conv2d(source.shape, weight, bias, activation=activation, **geometry)
-            return lambda: plan(source, out)
-
+        make = _planned(weight, bias, activation=activation, **geometry)
         return taken, lambda x, into: self._step(
             last, self._in_model_order(x), into, make)
 
@@ -161,8 +163,8 @@ class Compiled:
         if x.flattened:  # the features are in the order of memory, the weights in the model's
             weight = _reordered(weight, x.flattened, self.layout, self.order)
 
-        return self._step(layer, x, into, lambda source, out: _on_pixels(
-            source, out, weight[:, :, None, None], layer.params.get("bias"), activation))
+        return self._step(layer, x, into, _planned(
+            weight[:, :, None, None], layer.params.get("bias"), activation=activation))
 
     def _concatenate(self, layer, x, into):
         shape = self._shape(layer)
@@ -262,12 +264,25 @@ def _reordered(weight, shape, layout, order):
     return turned.reshape(weight.shape)
 
 
-def _on_pixels(source, out, weight, bias, activation, groups=1):
-    """The step of a 1x1 convolution whose pixels are rows of features."""
-    rows, results = source[None, :, None, :], out[None, :, None, :]
-    plan = engine.plan_conv2d(rows.shape, weight, bias, activation=activation, groups=groups,
-                              layout="NHWC")
-    return lambda: plan(rows, results)
+def _planned(weight, bias, **options):
+    """What makes the step of a convolution; rows of features are pixels of one image."""
+    plan = cache(lambda shape, layout: engine.plan_conv2d(shape, weight, bias, layout=layout,
+                                                          **options))
+
+    def make(source, out):
+        layout = "NCHW"
+        if source.ndim == 2:
+            source, out, layout = source[None, :, None, :], out[None, :, None, :], "NHWC"
+        return plan(source.shape, layout).bind(source, out)
+
+    return make
+
+
+def _pool(layer, source, out, arguments):
+    """The step of a pooling."""
+    if layer.rank == 2:
+        return engine.bind_pool2d(layer.operation, source, out=out, **arguments)
+    return partial(getattr(engine, layer.operation), source, out=out, **arguments)
 
 
 CHUNK = 1 << 15  # elements: a chunk of the sum is still in the cache when its activation is applied
