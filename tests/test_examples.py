@@ -33,7 +33,7 @@ def test_every_example_is_tested_here():
     here = Path(__file__).read_text()
     for path in EXAMPLES:
         assert f"run({int(path.name[:2])}" in here, path.name
-    assert len(EXAMPLES) == 10
+    assert len(EXAMPLES) == 11
 
 
 def test_edge_filters(capsys):
@@ -126,6 +126,18 @@ def test_flowers_with_frozen_features(capsys):
     assert shares["frozen"] >= 0.75
     assert "200 photographs of daisy, dandelion, roses, sunflowers, tulips" in (
         capsys.readouterr().out)
+
+
+def test_neocognitron(tmp_path, capsys):
+    image = pytest.importorskip("PIL.Image")
+    pytest.importorskip("matplotlib")
+    if not (Path(os.environ.get("ENGINE_DATA", ".")) / "mnist").is_dir():
+        pytest.skip("ENGINE_DATA names no folder with mnist")
+    assert run(11, 1500, 1000, tmp_path / "cells.png") > 0.7
+    text = capsys.readouterr().out
+    assert "neocognitron: input (N, 1, 28, 28)" in text
+    assert "S1: 16 of 16 planes have learned something" in text
+    assert image.open(tmp_path / "cells.png").width > 100
 
 
 def test_the_photograph_of_the_readme(tmp_path, monkeypatch):

@@ -31,6 +31,7 @@ from engine.nn.callbacks import (
     TensorBoard,
     TerminateOnNaN,
 )
+from engine.nn.cells import CCells, SCells
 from engine.nn.combine import Concatenate, Identity, Residual
 from engine.nn.compiled import compile
 from engine.nn.conv import Conv1D, Conv2D
@@ -71,7 +72,7 @@ from engine.nn.training import History
 
 __all__ = [
     "GELU", "SGD", "Adam", "AdamW", "AdaptiveAvgPool2D", "Auxiliary", "AvgPool1D", "AvgPool2D",
-    "BatchNorm", "BinaryCrossEntropy", "CSVLogger", "Callback", "CategoricalCrossEntropy",
+    "BatchNorm", "BinaryCrossEntropy", "CCells", "CSVLogger", "Callback", "CategoricalCrossEntropy",
     "Checkpoint", "Compose", "Concatenate", "Context", "Conv1D", "Conv2D", "ConvTranspose1D",
     "ConvTranspose2D", "Cosine", "Dense", "DepthwiseConv2D", "Dropout", "EarlyStopping",
     "Exponential", "Flatten", "GlobalAvgPool1D", "GlobalAvgPool2D", "GlobalLpPool1D",
@@ -79,7 +80,7 @@ __all__ = [
     "History", "Identity", "ImageFolder", "Layer", "LeakyReLU", "LocalResponseNorm", "LpPool1D",
     "LpPool2D", "MaxPool1D", "MaxPool2D", "MinPool1D", "MinPool2D", "Normalize", "Polynomial",
     "RMSprop", "RandomCrop", "RandomFlip", "RandomRotate", "RandomShift", "ReLU", "ReLU6",
-    "ReduceOnPlateau", "Residual", "SeparableConv2D", "Sequential", "Sigmoid", "Softmax",
+    "ReduceOnPlateau", "Residual", "SCells", "SeparableConv2D", "Sequential", "Sigmoid", "Softmax",
     "StepDecay", "Tanh", "TensorBoard", "TerminateOnNaN", "Warmup", "compile", "confusion_matrix",
     "feature_maps", "grad_cam", "load", "models", "plots",
 ]

@@ -16,6 +16,7 @@ from engine.nn.models.googlenet import googlenet, googlenet_torchvision
 from engine.nn.models.inception import inception_v3
 from engine.nn.models.lenet import lenet5, lenet_caffe
 from engine.nn.models.mobilenet import mobilenet_v1, mobilenet_v2
+from engine.nn.models.neocognitron import name_cells, neocognitron, self_organize
 from engine.nn.models.resnet import resnet18, resnet50
 from engine.nn.models.resnet_cifar import resnet_cifar, resnet_cifar_v1, resnet_cifar_v2
 from engine.nn.models.squeezenet import squeezenet1_0, squeezenet1_1
@@ -34,8 +35,9 @@ MODELS = {
     "resnet20_v2": partial(resnet_cifar_v2, 20), "resnet56_v2": partial(resnet_cifar_v2, 56),
     "squeezenet1_0": squeezenet1_0, "squeezenet1_1": squeezenet1_1,
     "squeezenet1_0_caffe": partial(squeezenet1_0, last_padding=1),
+    "neocognitron": neocognitron,
     "mobilenet_v1": mobilenet_v1, "mobilenet_v2": mobilenet_v2,
 }
 
 __all__ = ["MODELS", *sorted(name for name in MODELS if name in globals()), "resnet_cifar",
-           "resnet_cifar_v1", "resnet_cifar_v2"]
+           "resnet_cifar_v1", "resnet_cifar_v2", "name_cells", "self_organize"]
