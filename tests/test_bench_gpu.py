@@ -68,9 +68,9 @@ def test_a_step_that_fails_is_kept(tmp_path, monkeypatch):
 
 
 def test_training_is_the_same_on_the_device():
-    """engine.nn with its convolutions and pools on CUDA: losses as on the host."""
+    """engine.nn on CUDA: losses as on the host."""
     with emulated() as device:
         found = gpu._trained(models.lenet5, (1, 28, 28), images=8, batch=4)
         assert any("backward" in name for name in device.launches)
-    assert found["cuda"]["loss"] == pytest.approx(found["host"]["loss"], rel=1e-5)
+    assert found["cuda"]["loss"] == pytest.approx(found["cpu"]["loss"], rel=1e-4)
 

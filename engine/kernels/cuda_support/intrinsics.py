@@ -346,8 +346,8 @@ def outer8(depth, pitch_a, half_a, pitch_b, half_b):
 
     def words(memory, at, pitch, half):
         steps, places = np.arange(depth) * pitch, np.arange(4) + [[0], [half]]
-        return memory.load(at + _lanes(steps[:, None, None] + places)).reshape(
-            depth, 8, *np.broadcast_shapes(np.shape(at), (len(memory.first), 1)))
+        found = memory.load(at + _lanes(steps[:, None, None] + places))
+        return found.reshape(depth, 8, *found.shape[1:])
 
     def meaning(tile, a, b, at_a, at_b):
         for left, right in zip(words(a, at_a, pitch_a, half_a), words(b, at_b, pitch_b, half_b),
