@@ -123,7 +123,7 @@ INLINE void amx_split(vec x, vec_bits part[AMX_PARTS]) {
     part[0] = ((vec_bits)x + half) & upper;
     vec rest = x - (vec)part[0];
     part[1] = ((vec_bits)rest + half) & upper;
-    part[2] = (vec_bits)(rest - (vec)part[1]) & upper; /* nothing is lost but of numbers below 2^-110 */
+    part[2] = (vec_bits)(rest - (vec)part[1]); /* the lower half is zero but in numbers below 2^-110 */
 }
 
 /* 16 bfloat16 as floats, and back: rounded to nearest, halves to even */
@@ -134,8 +134,8 @@ INLINE __m256i amx_narrow(vec x) {
     return _mm512_cvtepi32_epi16((__m512i)vec_select_bits(nan, vec_splat_bits(0x7fc0), rounded));
 }
 
-/* the words (low, high) of two vectors of upper halves */
-INLINE vec_bits amx_pair(vec_bits low, vec_bits high) { return (low >> 16) | high; }
+/* the words (low, high) of the upper halves of two vectors */
+INLINE vec_bits amx_pair(vec_bits low, vec_bits high) { return (low >> 16) | (high & vec_splat_bits(0xffff0000u)); }
 
 INLINE __mmask16 amx_first(int64_t count) { return (__mmask16)(count >= 16 ? 0xffff : count <= 0 ? 0 : (1 << count) - 1); }
 INLINE vec amx_load_first(const elem *p, int64_t count) { return (vec)_mm512_maskz_loadu_ps(amx_first(count), p); }

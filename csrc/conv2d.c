@@ -1,6 +1,7 @@
 /* Convolution in its three directions: each is put as correlations (correlate.h) and given to the kernel that suits them. */
 #include "conv2d.h"
 #include "amx_correlate.h"
+#include "amx_pointwise.h"
 #include "arena.h"
 #include "conv2d_weight.h"
 #include "depthwise.h"
@@ -97,11 +98,12 @@ static void fill_call(const engine_conv2d *p, int32_t direction, struct call *ca
 }
 
 /* im2col asks for patches, which only the dense kernel makes */
-enum kind { DENSE, POINTWISE, FIRST_LAYER, NARROW, DEPTHWISE, DEPTHWISE_LAST, WINOGRAD, AMX };
+enum kind { DENSE, POINTWISE, FIRST_LAYER, NARROW, DEPTHWISE, DEPTHWISE_LAST, WINOGRAD, AMX, AMX_POINTWISE };
 
 static enum kind kind_of(const engine_conv2d *p, const struct call *call) {
     if (ELEM_IS_FLOATING && p->algorithm == ENGINE_WINOGRAD) return WINOGRAD;
-    if (ELEM_IS_FLOATING && p->algorithm == ENGINE_BF16X6) return AMX;
+    if (ELEM_IS_FLOATING && p->algorithm == ENGINE_BF16X6)
+        return NAME(amx_pointwise_suits)(call->count, call->c) ? AMX_POINTWISE : AMX;
     if (p->algorithm == ENGINE_IM2COL) return DENSE;
     if (NAME(pointwise_suits)(call->count, call->c)) return POINTWISE;
     if (NAME(depthwise_last_suits)(call->c)) return DEPTHWISE_LAST;
@@ -137,6 +139,9 @@ static void run_call(const engine_conv2d *p, int32_t direction, const elem *sour
         case AMX:
             for (int64_t f = 0; f < call.count; f++) NAME(amx_correlate)(&call.c[f], source, weight, bias, dest, rest);
             break;
+        case AMX_POINTWISE:
+            NAME(amx_pointwise)(call.count, call.across, call.c, source, weight, bias, dest, rest);
+            break;
         case WINOGRAD:
             if (ELEM_IS_FLOATING)
                 NAME(winograd)(call.c, source, p->packed ? NULL : weight, p->packed ? weight : NULL, bias, dest, rest);
@@ -159,6 +164,7 @@ static int64_t call_workspace(const engine_conv2d *p, int32_t direction) {
         case AMX:
             for (int64_t f = 0; f < call.count; f++) most = max64(most, NAME(amx_correlate_workspace)(&call.c[f]));
             break;
+        case AMX_POINTWISE: most = NAME(amx_pointwise_workspace)(call.c); break;
         case WINOGRAD: most = ELEM_IS_FLOATING ? NAME(winograd_workspace)(call.c, p->packed) : 0;
     }
     free(memory);
@@ -199,7 +205,8 @@ void NAME(conv2d_backward_weight)(const engine_conv2d *p, const void *dy, const 
         case WINOGRAD:
             if (ELEM_IS_FLOATING) NAME(winograd_weight)(&c, x, dy, dweight, workspace);
             break;
-        case AMX: break; /* it has none */
+        case AMX:
+        case AMX_POINTWISE: break; /* they have none */
     }
 }
 
@@ -244,5 +251,6 @@ int32_t NAME(conv2d_preferred)(const engine_conv2d *p, int32_t direction) {
     if (p->bfloat16) return tiles ? ENGINE_BF16X6 : ENGINE_DIRECT;
     if (ELEM_IS_FLOATING && dense && p->kh == 3 && p->kw == 3 && NAME(winograd_wins)(&c, weight)) return ENGINE_WINOGRAD;
     if (tiles && p->kh * p->kw > 1) return ENGINE_BF16X6;
+    if (!weight && NAME(pointwise_suits)(1, &c) && NAME(amx_pointwise_wins)(&c)) return ENGINE_BF16X6;
     return ENGINE_DIRECT;
 }
