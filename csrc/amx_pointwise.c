@@ -19,6 +19,7 @@ enum {
     FAR_BYTES = 1 << 20,         /* so many weights do not stay in L2; then strips are larger */
     FAR_STRIP_BYTES = 512 * 1024,
     MOST_PIXELS = 256,           /* of a strip */
+    FEWEST_IN_STRIP = 64,        /* where pixels are cut for the sake of the threads */
     PART_BLOCKS = 16,            /* of destination channels in a task, if there are several chunks */
     FARTHEST = 4,                /* elements between pixels that are fetched ahead */
     FEWEST_CHANNELS = 64,        /* of the destination: every one of the source is split for their sake */
@@ -68,7 +69,7 @@ static void block_pixels(struct job *job) {
     int far_weights = job->blocks * job->steps * AMX_STEP_WORDS * 4 > FAR_BYTES;
     int64_t room = (far_weights ? FAR_STRIP_BYTES : STRIP_BYTES) / (job->chunk * AMX_STEP_WORDS * 4) * AMX_SIDE;
     int64_t wanted = c->threads > 1 ? TASKS_PER_THREAD * c->threads : 1;
-    int64_t share = ceil_div(job->pixels * c->g, wanted);
+    int64_t share = max64(FEWEST_IN_STRIP, ceil_div(job->pixels * c->g, wanted));
     job->strip = max64(1, ceil_div(min64(min64(room, MOST_PIXELS), share), AMX_SIDE)) * AMX_SIDE;
     job->strips = ceil_div(job->pixels, job->strip);
     job->strip = ceil_div(ceil_div(job->pixels, max64(1, job->strips)), AMX_SIDE) * AMX_SIDE;
@@ -76,6 +77,7 @@ static void block_pixels(struct job *job) {
 
     job->run = max64(1, job->strips * c->g / wanted);
     job->runs = ceil_div(job->strips, job->run);
+    if (job->chunks > 1) wanted = c->threads; /* every part stages all chunks again */
     int64_t parts = max64(1, min64(job->blocks, ceil_div(wanted, max64(1, job->runs * c->g))));
     job->part = ceil_div(job->blocks, parts);
     if (job->chunks > 1) job->part = min64(job->part, PART_BLOCKS);
