@@ -110,7 +110,7 @@ from engine.pool3d import (
 )
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> str:
     if name == "__version__":  # looked up only when asked for: that takes longer than the import
         from engine._control import version
 

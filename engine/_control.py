@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
 
 from engine import _check, _config
+from engine._typing import Backend
 
 
 def set_num_threads(threads: int) -> None:
@@ -47,7 +49,7 @@ def get_num_threads() -> int:
 
 
 @contextmanager
-def num_threads(threads: int):
+def num_threads(threads: int) -> Iterator[None]:
     """Let the calls inside the ``with`` block use at most `threads` threads each.
 
     Only this thread of Python (or this asyncio task) is affected.
@@ -73,7 +75,7 @@ def num_threads(threads: int):
 
 
 @contextmanager
-def use_backend(backend: str | None):
+def use_backend(backend: Backend | None) -> Iterator[None]:
     """Run the calls inside the ``with`` block on `backend`, as if each were given ``backend=``.
 
     Nothing falls back silently: a call that this backend refuses raises ValueError.  Only this

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import inspect
-from typing import NamedTuple
+from collections.abc import Callable
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -41,7 +42,7 @@ class Explanation(tuple):
     __repr__ = __str__
 
 
-def explain(op, *args, **kwargs) -> Explanation:
+def explain(op: Callable[..., Any] | str, *args: Any, **kwargs: Any) -> Explanation:
     """Tell which kernel a call would run, and why each other one would not.
 
     Nothing is computed: the arguments are checked and the planner is asked, that is all.
@@ -83,7 +84,7 @@ def explain(op, *args, **kwargs) -> Explanation:
         for op, problem, direction, *asked in requests)
 
 
-def _function(op):
+def _function(op: Callable[..., Any] | str) -> Callable[..., Any]:
     known = {name: getattr(engine, name) for name in engine.__all__}
     known = {name: function for name, function in known.items()
              if "backend" in inspect.signature(function).parameters and name != "use_backend"}

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from engine import _pooling
+from engine._typing import Array, ArrayLike, Backend, Ints, Layout1d, Pooled
 from engine._windows import Adaptive
 
 
-def adaptive_max_pool1d(x, output_size, *, layout="NCL", return_indices=False, out=None,
-                        backend=None):
+def adaptive_max_pool1d(x: ArrayLike, output_size: Ints, *, layout: Layout1d = "NCL",
+                        return_indices: bool = False, out: Array | None = None,
+                        backend: Backend | None = None) -> Pooled:
     """The largest element of every window, of as many windows as are asked for.
 
     Parameters
@@ -41,7 +43,9 @@ def adaptive_max_pool1d(x, output_size, *, layout="NCL", return_indices=False, o
                             backend, out, return_indices)
 
 
-def adaptive_max_pool1d_backward(dy, x, output_size, *, layout="NCL", indices=None, backend=None):
+def adaptive_max_pool1d_backward(dy: ArrayLike, x: ArrayLike, output_size: Ints, *,
+                                 layout: Layout1d = "NCL", indices: ArrayLike | None = None,
+                                 backend: Backend | None = None) -> Array:
     """Gradient of `adaptive_max_pool1d`; arguments and result as in `max_pool1d_backward`.
 
     Examples
@@ -54,7 +58,8 @@ def adaptive_max_pool1d_backward(dy, x, output_size, *, layout="NCL", indices=No
                              layout, backend, indices)
 
 
-def adaptive_avg_pool1d(x, output_size, *, layout="NCL", out=None, backend=None):
+def adaptive_avg_pool1d(x: ArrayLike, output_size: Ints, *, layout: Layout1d = "NCL",
+                        out: Array | None = None, backend: Backend | None = None) -> Array:
     """The mean of every window; arguments as in `adaptive_max_pool1d`.
 
     Examples
@@ -67,7 +72,8 @@ def adaptive_avg_pool1d(x, output_size, *, layout="NCL", out=None, backend=None)
                             backend, out)
 
 
-def adaptive_avg_pool1d_backward(dy, x, output_size, *, layout="NCL", backend=None):
+def adaptive_avg_pool1d_backward(dy: ArrayLike, x: ArrayLike, output_size: Ints, *,
+                                 layout: Layout1d = "NCL", backend: Backend | None = None) -> Array:
     """Gradient of `adaptive_avg_pool1d`; x may be an array or its shape.
 
     Examples

@@ -7,11 +7,13 @@ may overlap by one element, and differ by one in size.
 from __future__ import annotations
 
 from engine import _pooling
+from engine._typing import Array, ArrayLike, Backend, Ints, Layout2d, Pooled
 from engine._windows import Adaptive
 
 
-def adaptive_max_pool2d(x, output_size, *, layout="NCHW", return_indices=False, out=None,
-                        backend=None):
+def adaptive_max_pool2d(x: ArrayLike, output_size: Ints, *, layout: Layout2d = "NCHW",
+                        return_indices: bool = False, out: Array | None = None,
+                        backend: Backend | None = None) -> Pooled:
     """The largest element of every window, of as many windows as are asked for.
 
     Parameters
@@ -46,7 +48,9 @@ def adaptive_max_pool2d(x, output_size, *, layout="NCHW", return_indices=False, 
                             backend, out, return_indices)
 
 
-def adaptive_max_pool2d_backward(dy, x, output_size, *, layout="NCHW", indices=None, backend=None):
+def adaptive_max_pool2d_backward(dy: ArrayLike, x: ArrayLike, output_size: Ints, *,
+                                 layout: Layout2d = "NCHW", indices: ArrayLike | None = None,
+                                 backend: Backend | None = None) -> Array:
     """Gradient of `adaptive_max_pool2d`; arguments and result as in `max_pool2d_backward`.
 
     Examples
@@ -59,7 +63,8 @@ def adaptive_max_pool2d_backward(dy, x, output_size, *, layout="NCHW", indices=N
                              layout, backend, indices)
 
 
-def adaptive_avg_pool2d(x, output_size, *, layout="NCHW", out=None, backend=None):
+def adaptive_avg_pool2d(x: ArrayLike, output_size: Ints, *, layout: Layout2d = "NCHW",
+                        out: Array | None = None, backend: Backend | None = None) -> Array:
     """The mean of every window, of as many windows as are asked for.
 
     Parameters
@@ -87,7 +92,9 @@ def adaptive_avg_pool2d(x, output_size, *, layout="NCHW", out=None, backend=None
                             backend, out)
 
 
-def adaptive_avg_pool2d_backward(dy, x, output_size, *, layout="NCHW", backend=None):
+def adaptive_avg_pool2d_backward(dy: ArrayLike, x: ArrayLike, output_size: Ints, *,
+                                 layout: Layout2d = "NCHW",
+                                 backend: Backend | None = None) -> Array:
     """Gradient of `adaptive_avg_pool2d`; x may be an array or its shape.
 
     Examples

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from engine import _pooling
+from engine._typing import Array, ArrayLike, Backend, Ints, Layout3d, Pooled
 from engine._windows import Adaptive
 
 
-def adaptive_max_pool3d(x, output_size, *, layout="NCDHW", return_indices=False, out=None,
-                        backend=None):
+def adaptive_max_pool3d(x: ArrayLike, output_size: Ints, *, layout: Layout3d = "NCDHW",
+                        return_indices: bool = False, out: Array | None = None,
+                        backend: Backend | None = None) -> Pooled:
     """The largest element of every window, of as many windows as are asked for.
 
     Parameters
@@ -42,7 +44,9 @@ def adaptive_max_pool3d(x, output_size, *, layout="NCDHW", return_indices=False,
                             backend, out, return_indices)
 
 
-def adaptive_max_pool3d_backward(dy, x, output_size, *, layout="NCDHW", indices=None, backend=None):
+def adaptive_max_pool3d_backward(dy: ArrayLike, x: ArrayLike, output_size: Ints, *,
+                                 layout: Layout3d = "NCDHW", indices: ArrayLike | None = None,
+                                 backend: Backend | None = None) -> Array:
     """Gradient of `adaptive_max_pool3d`; arguments and result as in `max_pool3d_backward`.
 
     Examples
@@ -55,7 +59,8 @@ def adaptive_max_pool3d_backward(dy, x, output_size, *, layout="NCDHW", indices=
                              layout, backend, indices)
 
 
-def adaptive_avg_pool3d(x, output_size, *, layout="NCDHW", out=None, backend=None):
+def adaptive_avg_pool3d(x: ArrayLike, output_size: Ints, *, layout: Layout3d = "NCDHW",
+                        out: Array | None = None, backend: Backend | None = None) -> Array:
     """The mean of every window; arguments as in `adaptive_max_pool3d`.
 
     Examples
@@ -69,7 +74,9 @@ def adaptive_avg_pool3d(x, output_size, *, layout="NCDHW", out=None, backend=Non
                             backend, out)
 
 
-def adaptive_avg_pool3d_backward(dy, x, output_size, *, layout="NCDHW", backend=None):
+def adaptive_avg_pool3d_backward(dy: ArrayLike, x: ArrayLike, output_size: Ints, *,
+                                 layout: Layout3d = "NCDHW",
+                                 backend: Backend | None = None) -> Array:
     """Gradient of `adaptive_avg_pool3d`; x may be an array or its shape.
 
     Examples

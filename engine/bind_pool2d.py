@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import engine
 from engine import _check, _plan
 from engine._axes import to_kernel
+from engine._typing import Array
 
 KINDS = ("max", "min", "avg", "lp")
 OPERATIONS = tuple(f"{prefix}{kind}_pool2d" for kind in KINDS for prefix in ("", "global_"))
 
 
-def bind_pool2d(op, x, *args, out, **kwargs):
+def bind_pool2d(op: Callable[..., Any] | str, x: Array, *args: Any, out: Array,
+                **kwargs: Any) -> Callable[[], Any]:
     """A pooling of these very arrays, as a function without arguments.
 
     Everything is checked now; what remains is the call of the kernel, with as many threads as may
@@ -58,4 +62,6 @@ def bind_pool2d(op, x, *args, out, **kwargs):
         return partial(function, x, *args, out=out, **kwargs)
     (request,) = requests
     layout = kwargs.get("layout", "NCHW")
-    return _plan.choose(*request).bind(to_kernel(x, layout), to_kernel(out, layout), None)
+    chosen: Any = _plan.choose(*request)
+    bound: Callable[[], Any] = chosen.bind(to_kernel(x, layout), to_kernel(out, layout), None)
+    return bound

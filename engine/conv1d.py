@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from engine import _convolution
+from engine._convolution import ConvGradients
+from engine._typing import (
+    Activation,
+    Algorithm,
+    Array,
+    ArrayLike,
+    Backend,
+    Ints,
+    Layout1d,
+    Padding,
+    PaddingMode,
+    Precision,
+)
 
 
-def conv1d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
-           padding_mode="constant", activation=None, layout="NCL", out=None, algorithm=None,
-           backend=None, precision=None):
+def conv1d(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, *, stride: Ints = 1,
+           padding: Padding = 0, dilation: Ints = 1, groups: int = 1,
+           padding_mode: PaddingMode = "constant", activation: Activation | None = None,
+           layout: Layout1d = "NCL", out: Array | None = None, algorithm: Algorithm | None = None,
+           backend: Backend | None = None, precision: Precision | None = None) -> Array:
     """1-D convolution: what `conv2d` is for images, along the line.
 
     It is a `conv2d` on images of height 1, with the same kernels.
@@ -57,9 +74,12 @@ def conv1d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
     return _convolution.forward("conv1d", x, weight, bias, activation, options, out)
 
 
-def conv1d_backward(dy, x, weight, *, stride=1, padding=0, dilation=1, groups=1,
-                    padding_mode="constant", layout="NCL", algorithm=None, backend=None,
-                    precision=None, wrt=("x", "weight", "bias")):
+def conv1d_backward(dy: ArrayLike, x: ArrayLike, weight: ArrayLike, *, stride: Ints = 1,
+                    padding: Padding = 0, dilation: Ints = 1, groups: int = 1,
+                    padding_mode: PaddingMode = "constant", layout: Layout1d = "NCL",
+                    algorithm: Algorithm | None = None, backend: Backend | None = None,
+                    precision: Precision | None = None,
+                    wrt: Sequence[str] = ("x", "weight", "bias")) -> ConvGradients:
     """Gradients of `conv1d` with respect to x, weight and bias, without its activation.
 
     Parameters
@@ -95,9 +115,12 @@ def conv1d_backward(dy, x, weight, *, stride=1, padding=0, dilation=1, groups=1,
     return _convolution.backward("conv1d_backward", dy, x, weight, options, wrt)
 
 
-def conv1d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, dilation=1, groups=1,
-                         padding_mode="constant", layout="NCL", algorithm=None, backend=None,
-                         precision=None):
+def conv1d_backward_data(dy: ArrayLike, weight: ArrayLike, x_shape: Sequence[int], *,
+                         stride: Ints = 1, padding: Padding = 0, dilation: Ints = 1,
+                         groups: int = 1, padding_mode: PaddingMode = "constant",
+                         layout: Layout1d = "NCL", algorithm: Algorithm | None = None,
+                         backend: Backend | None = None,
+                         precision: Precision | None = None) -> Array:
     """Gradient of `conv1d` with respect to x, of which only the shape is needed.
 
     Arguments and errors are those of `conv1d_backward`; the result has the memory order of dy.
@@ -113,9 +136,12 @@ def conv1d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, dilation=1
     return _convolution.backward_data("conv1d_backward_data", dy, weight, x_shape, options)
 
 
-def conv1d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1,
-                           padding_mode="constant", layout="NCL", algorithm=None,
-                           backend=None, precision=None):
+def conv1d_backward_weight(dy: ArrayLike, x: ArrayLike, weight_shape: Sequence[int], *,
+                           stride: Ints = 1, padding: Padding = 0, dilation: Ints = 1,
+                           groups: int = 1, padding_mode: PaddingMode = "constant",
+                           layout: Layout1d = "NCL", algorithm: Algorithm | None = None,
+                           backend: Backend | None = None,
+                           precision: Precision | None = None) -> Array:
     """Gradient of `conv1d` with respect to weight, of which only the shape is needed.
 
     Arguments and errors are those of `conv1d_backward`.

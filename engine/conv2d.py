@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from engine import _convolution
+from engine._convolution import ConvGradients
+from engine._typing import (
+    Activation,
+    Algorithm,
+    Array,
+    ArrayLike,
+    Backend,
+    Ints,
+    Layout2d,
+    Padding,
+    PaddingMode,
+    Precision,
+)
 
 
-def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
-           padding_mode="constant", activation=None, layout="NCHW", out=None, algorithm=None,
-           backend=None, precision=None):
+def conv2d(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, *, stride: Ints = 1,
+           padding: Padding = 0, dilation: Ints = 1, groups: int = 1,
+           padding_mode: PaddingMode = "constant", activation: Activation | None = None,
+           layout: Layout2d = "NCHW", out: Array | None = None, algorithm: Algorithm | None = None,
+           backend: Backend | None = None, precision: Precision | None = None) -> Array:
     """2-D convolution, as the frameworks mean it: cross-correlation, the kernel is not flipped.
 
     ``y[n, o, i, j] = bias[o] + sum over c, r, s of
@@ -98,9 +115,12 @@ def conv2d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
     return _convolution.forward("conv2d", x, weight, bias, activation, options, out)
 
 
-def conv2d_backward(dy, x, weight, *, stride=1, padding=0, dilation=1, groups=1,
-                    padding_mode="constant", layout="NCHW", algorithm=None, backend=None,
-                    precision=None, wrt=("x", "weight", "bias")):
+def conv2d_backward(dy: ArrayLike, x: ArrayLike, weight: ArrayLike, *, stride: Ints = 1,
+                    padding: Padding = 0, dilation: Ints = 1, groups: int = 1,
+                    padding_mode: PaddingMode = "constant", layout: Layout2d = "NCHW",
+                    algorithm: Algorithm | None = None, backend: Backend | None = None,
+                    precision: Precision | None = None,
+                    wrt: Sequence[str] = ("x", "weight", "bias")) -> ConvGradients:
     """Gradients of `conv2d` with respect to x, weight and bias.
 
     They are those of the convolution alone: where the forward had an `activation`, `dy` must be
@@ -149,9 +169,12 @@ def conv2d_backward(dy, x, weight, *, stride=1, padding=0, dilation=1, groups=1,
     return _convolution.backward("conv2d_backward", dy, x, weight, options, wrt)
 
 
-def conv2d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, dilation=1, groups=1,
-                         padding_mode="constant", layout="NCHW", algorithm=None, backend=None,
-                         precision=None):
+def conv2d_backward_data(dy: ArrayLike, weight: ArrayLike, x_shape: Sequence[int], *,
+                         stride: Ints = 1, padding: Padding = 0, dilation: Ints = 1,
+                         groups: int = 1, padding_mode: PaddingMode = "constant",
+                         layout: Layout2d = "NCHW", algorithm: Algorithm | None = None,
+                         backend: Backend | None = None,
+                         precision: Precision | None = None) -> Array:
     """Gradient of `conv2d` with respect to x, which is not needed for it.
 
     Parameters
@@ -185,9 +208,12 @@ def conv2d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, dilation=1
     return _convolution.backward_data("conv2d_backward_data", dy, weight, x_shape, options)
 
 
-def conv2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1,
-                           padding_mode="constant", layout="NCHW", algorithm=None, backend=None,
-                           precision=None):
+def conv2d_backward_weight(dy: ArrayLike, x: ArrayLike, weight_shape: Sequence[int], *,
+                           stride: Ints = 1, padding: Padding = 0, dilation: Ints = 1,
+                           groups: int = 1, padding_mode: PaddingMode = "constant",
+                           layout: Layout2d = "NCHW", algorithm: Algorithm | None = None,
+                           backend: Backend | None = None,
+                           precision: Precision | None = None) -> Array:
     """Gradient of `conv2d` with respect to weight, which is not needed for it.
 
     Parameters

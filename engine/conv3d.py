@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from engine import _convolution
+from engine._convolution import ConvGradients
+from engine._typing import (
+    Activation,
+    Algorithm,
+    Array,
+    ArrayLike,
+    Backend,
+    Ints,
+    Layout3d,
+    Padding,
+    PaddingMode,
+    Precision,
+)
 
 
-def conv3d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
-           padding_mode="constant", activation=None, layout="NCDHW", out=None, algorithm=None,
-           backend=None, precision=None):
+def conv3d(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, *, stride: Ints = 1,
+           padding: Padding = 0, dilation: Ints = 1, groups: int = 1,
+           padding_mode: PaddingMode = "constant", activation: Activation | None = None,
+           layout: Layout3d = "NCDHW", out: Array | None = None, algorithm: Algorithm | None = None,
+           backend: Backend | None = None, precision: Precision | None = None) -> Array:
     """3-D convolution: what `conv2d` is for images, along depth, height and width.
 
     It is done by the kernels of `conv2d`: planes that meet in one plane of the result are
@@ -59,9 +76,12 @@ def conv3d(x, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
     return _convolution.forward("conv3d", x, weight, bias, activation, options, out)
 
 
-def conv3d_backward(dy, x, weight, *, stride=1, padding=0, dilation=1, groups=1,
-                    padding_mode="constant", layout="NCDHW", algorithm=None, backend=None,
-                    precision=None, wrt=("x", "weight", "bias")):
+def conv3d_backward(dy: ArrayLike, x: ArrayLike, weight: ArrayLike, *, stride: Ints = 1,
+                    padding: Padding = 0, dilation: Ints = 1, groups: int = 1,
+                    padding_mode: PaddingMode = "constant", layout: Layout3d = "NCDHW",
+                    algorithm: Algorithm | None = None, backend: Backend | None = None,
+                    precision: Precision | None = None,
+                    wrt: Sequence[str] = ("x", "weight", "bias")) -> ConvGradients:
     """Gradients of `conv3d` with respect to x, weight and bias, without its activation.
 
     Parameters
@@ -103,9 +123,12 @@ def conv3d_backward(dy, x, weight, *, stride=1, padding=0, dilation=1, groups=1,
     return _convolution.backward("conv3d_backward", dy, x, weight, options, wrt)
 
 
-def conv3d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, dilation=1, groups=1,
-                         padding_mode="constant", layout="NCDHW", algorithm=None, backend=None,
-                         precision=None):
+def conv3d_backward_data(dy: ArrayLike, weight: ArrayLike, x_shape: Sequence[int], *,
+                         stride: Ints = 1, padding: Padding = 0, dilation: Ints = 1,
+                         groups: int = 1, padding_mode: PaddingMode = "constant",
+                         layout: Layout3d = "NCDHW", algorithm: Algorithm | None = None,
+                         backend: Backend | None = None,
+                         precision: Precision | None = None) -> Array:
     """Gradient of `conv3d` with respect to x, of which only the shape is needed.
 
     Arguments and errors are those of `conv3d_backward`; the result has the memory order of dy.
@@ -125,9 +148,12 @@ def conv3d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, dilation=1
     return _convolution.backward_data("conv3d_backward_data", dy, weight, x_shape, options)
 
 
-def conv3d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, dilation=1, groups=1,
-                           padding_mode="constant", layout="NCDHW", algorithm=None,
-                           backend=None, precision=None):
+def conv3d_backward_weight(dy: ArrayLike, x: ArrayLike, weight_shape: Sequence[int], *,
+                           stride: Ints = 1, padding: Padding = 0, dilation: Ints = 1,
+                           groups: int = 1, padding_mode: PaddingMode = "constant",
+                           layout: Layout3d = "NCDHW", algorithm: Algorithm | None = None,
+                           backend: Backend | None = None,
+                           precision: Precision | None = None) -> Array:
     """Gradient of `conv3d` with respect to weight, of which only the shape is needed.
 
     Arguments and errors are those of `conv3d_backward`.

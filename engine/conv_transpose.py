@@ -5,12 +5,31 @@ The 2-D functions say it all; the others differ in the number of spatial axes.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from engine import _convolution
+from engine._convolution import ConvGradients
+from engine._typing import (
+    Activation,
+    Algorithm,
+    Array,
+    ArrayLike,
+    Backend,
+    Ints,
+    Layout1d,
+    Layout2d,
+    Layout3d,
+    Padding,
+    Precision,
+)
 
 
-def conv_transpose2d(x, weight, bias=None, *, stride=1, padding=0, output_padding=0, dilation=1,
-                     groups=1, activation=None, layout="NCHW", out=None, algorithm=None,
-                     backend=None, precision=None):
+def conv_transpose2d(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, *,
+                     stride: Ints = 1, padding: Padding = 0, output_padding: Ints = 0,
+                     dilation: Ints = 1, groups: int = 1, activation: Activation | None = None,
+                     layout: Layout2d = "NCHW", out: Array | None = None,
+                     algorithm: Algorithm | None = None, backend: Backend | None = None,
+                     precision: Precision | None = None) -> Array:
     """Transposed 2-D convolution: every element of x spreads the kernel over the result.
 
     It is the gradient of a `conv2d` with the same arguments with respect to its x (V. Dumoulin &
@@ -58,9 +77,12 @@ def conv_transpose2d(x, weight, bias=None, *, stride=1, padding=0, output_paddin
                                    options, out)
 
 
-def conv_transpose2d_backward(dy, x, weight, *, stride=1, padding=0, output_padding=0, dilation=1,
-                              groups=1, layout="NCHW", algorithm=None, backend=None,
-                              precision=None, wrt=("x", "weight", "bias")):
+def conv_transpose2d_backward(dy: ArrayLike, x: ArrayLike, weight: ArrayLike, *, stride: Ints = 1,
+                              padding: Padding = 0, output_padding: Ints = 0, dilation: Ints = 1,
+                              groups: int = 1, layout: Layout2d = "NCHW",
+                              algorithm: Algorithm | None = None, backend: Backend | None = None,
+                              precision: Precision | None = None,
+                              wrt: Sequence[str] = ("x", "weight", "bias")) -> ConvGradients:
     """Gradients of `conv_transpose2d` (without its activation) for x, weight and bias.
 
     Parameters
@@ -98,9 +120,12 @@ def conv_transpose2d_backward(dy, x, weight, *, stride=1, padding=0, output_padd
                                             output_padding, options, wrt)
 
 
-def conv_transpose2d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, output_padding=0,
-                                   dilation=1, groups=1, layout="NCHW", algorithm=None,
-                                   backend=None, precision=None):
+def conv_transpose2d_backward_data(dy: ArrayLike, weight: ArrayLike, x_shape: Sequence[int], *,
+                                   stride: Ints = 1, padding: Padding = 0, output_padding: Ints = 0,
+                                   dilation: Ints = 1, groups: int = 1, layout: Layout2d = "NCHW",
+                                   algorithm: Algorithm | None = None,
+                                   backend: Backend | None = None,
+                                   precision: Precision | None = None) -> Array:
     """Gradient of `conv_transpose2d` with respect to x, of which only the shape is needed.
 
     Arguments and errors are those of `conv_transpose2d_backward`.
@@ -118,9 +143,12 @@ def conv_transpose2d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, 
                                                  x_shape, output_padding, options)
 
 
-def conv_transpose2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, output_padding=0,
-                                     dilation=1, groups=1, layout="NCHW", algorithm=None,
-                                     backend=None, precision=None):
+def conv_transpose2d_backward_weight(dy: ArrayLike, x: ArrayLike, weight_shape: Sequence[int], *,
+                                     stride: Ints = 1, padding: Padding = 0,
+                                     output_padding: Ints = 0, dilation: Ints = 1, groups: int = 1,
+                                     layout: Layout2d = "NCHW", algorithm: Algorithm | None = None,
+                                     backend: Backend | None = None,
+                                     precision: Precision | None = None) -> Array:
     """Gradient of `conv_transpose2d` with respect to weight, of which only the shape is needed.
 
     Arguments and errors are those of `conv_transpose2d_backward`.
@@ -141,9 +169,12 @@ def conv_transpose2d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0
 
 # ---- 1-D ----------------------------------------------------------------------------------------
 
-def conv_transpose1d(x, weight, bias=None, *, stride=1, padding=0, output_padding=0, dilation=1,
-                     groups=1, activation=None, layout="NCL", out=None, algorithm=None,
-                     backend=None, precision=None):
+def conv_transpose1d(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, *,
+                     stride: Ints = 1, padding: Padding = 0, output_padding: Ints = 0,
+                     dilation: Ints = 1, groups: int = 1, activation: Activation | None = None,
+                     layout: Layout1d = "NCL", out: Array | None = None,
+                     algorithm: Algorithm | None = None, backend: Backend | None = None,
+                     precision: Precision | None = None) -> Array:
     """Transposed 1-D convolution; arguments as in `conv_transpose2d`, on lines.
 
     x is (N, C, L), (C, L) or (L,), `weight` (C, out / groups, k).
@@ -160,9 +191,12 @@ def conv_transpose1d(x, weight, bias=None, *, stride=1, padding=0, output_paddin
                                    options, out)
 
 
-def conv_transpose1d_backward(dy, x, weight, *, stride=1, padding=0, output_padding=0, dilation=1,
-                              groups=1, layout="NCL", algorithm=None, backend=None,
-                              precision=None, wrt=("x", "weight", "bias")):
+def conv_transpose1d_backward(dy: ArrayLike, x: ArrayLike, weight: ArrayLike, *, stride: Ints = 1,
+                              padding: Padding = 0, output_padding: Ints = 0, dilation: Ints = 1,
+                              groups: int = 1, layout: Layout1d = "NCL",
+                              algorithm: Algorithm | None = None, backend: Backend | None = None,
+                              precision: Precision | None = None,
+                              wrt: Sequence[str] = ("x", "weight", "bias")) -> ConvGradients:
     """Gradients of `conv_transpose1d` (without its activation) for x, weight and bias.
 
     Examples
@@ -178,9 +212,12 @@ def conv_transpose1d_backward(dy, x, weight, *, stride=1, padding=0, output_padd
                                             output_padding, options, wrt)
 
 
-def conv_transpose1d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, output_padding=0,
-                                   dilation=1, groups=1, layout="NCL", algorithm=None,
-                                   backend=None, precision=None):
+def conv_transpose1d_backward_data(dy: ArrayLike, weight: ArrayLike, x_shape: Sequence[int], *,
+                                   stride: Ints = 1, padding: Padding = 0, output_padding: Ints = 0,
+                                   dilation: Ints = 1, groups: int = 1, layout: Layout1d = "NCL",
+                                   algorithm: Algorithm | None = None,
+                                   backend: Backend | None = None,
+                                   precision: Precision | None = None) -> Array:
     """Gradient of `conv_transpose1d` with respect to x, of which only the shape is needed.
 
     Examples
@@ -195,9 +232,12 @@ def conv_transpose1d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, 
                                                  x_shape, output_padding, options)
 
 
-def conv_transpose1d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, output_padding=0,
-                                     dilation=1, groups=1, layout="NCL", algorithm=None,
-                                     backend=None, precision=None):
+def conv_transpose1d_backward_weight(dy: ArrayLike, x: ArrayLike, weight_shape: Sequence[int], *,
+                                     stride: Ints = 1, padding: Padding = 0,
+                                     output_padding: Ints = 0, dilation: Ints = 1, groups: int = 1,
+                                     layout: Layout1d = "NCL", algorithm: Algorithm | None = None,
+                                     backend: Backend | None = None,
+                                     precision: Precision | None = None) -> Array:
     """Gradient of `conv_transpose1d` with respect to weight, of which only the shape is needed.
 
     Examples
@@ -214,9 +254,12 @@ def conv_transpose1d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0
 
 # ---- 3-D ----------------------------------------------------------------------------------------
 
-def conv_transpose3d(x, weight, bias=None, *, stride=1, padding=0, output_padding=0, dilation=1,
-                     groups=1, activation=None, layout="NCDHW", out=None, algorithm=None,
-                     backend=None, precision=None):
+def conv_transpose3d(x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, *,
+                     stride: Ints = 1, padding: Padding = 0, output_padding: Ints = 0,
+                     dilation: Ints = 1, groups: int = 1, activation: Activation | None = None,
+                     layout: Layout3d = "NCDHW", out: Array | None = None,
+                     algorithm: Algorithm | None = None, backend: Backend | None = None,
+                     precision: Precision | None = None) -> Array:
     """Transposed 3-D convolution; arguments as in `conv_transpose2d`, on volumes.
 
     x is (N, C, D, H, W), (C, D, H, W) or (D, H, W), `weight` (C, out / groups, kd, kh, kw).
@@ -233,9 +276,12 @@ def conv_transpose3d(x, weight, bias=None, *, stride=1, padding=0, output_paddin
                                    options, out)
 
 
-def conv_transpose3d_backward(dy, x, weight, *, stride=1, padding=0, output_padding=0, dilation=1,
-                              groups=1, layout="NCDHW", algorithm=None, backend=None,
-                              precision=None, wrt=("x", "weight", "bias")):
+def conv_transpose3d_backward(dy: ArrayLike, x: ArrayLike, weight: ArrayLike, *, stride: Ints = 1,
+                              padding: Padding = 0, output_padding: Ints = 0, dilation: Ints = 1,
+                              groups: int = 1, layout: Layout3d = "NCDHW",
+                              algorithm: Algorithm | None = None, backend: Backend | None = None,
+                              precision: Precision | None = None,
+                              wrt: Sequence[str] = ("x", "weight", "bias")) -> ConvGradients:
     """Gradients of `conv_transpose3d` (without its activation) for x, weight and bias.
 
     Examples
@@ -252,9 +298,12 @@ def conv_transpose3d_backward(dy, x, weight, *, stride=1, padding=0, output_padd
                                             output_padding, options, wrt)
 
 
-def conv_transpose3d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, output_padding=0,
-                                   dilation=1, groups=1, layout="NCDHW", algorithm=None,
-                                   backend=None, precision=None):
+def conv_transpose3d_backward_data(dy: ArrayLike, weight: ArrayLike, x_shape: Sequence[int], *,
+                                   stride: Ints = 1, padding: Padding = 0, output_padding: Ints = 0,
+                                   dilation: Ints = 1, groups: int = 1, layout: Layout3d = "NCDHW",
+                                   algorithm: Algorithm | None = None,
+                                   backend: Backend | None = None,
+                                   precision: Precision | None = None) -> Array:
     """Gradient of `conv_transpose3d` with respect to x, of which only the shape is needed.
 
     Examples
@@ -269,9 +318,12 @@ def conv_transpose3d_backward_data(dy, weight, x_shape, *, stride=1, padding=0, 
                                                  x_shape, output_padding, options)
 
 
-def conv_transpose3d_backward_weight(dy, x, weight_shape, *, stride=1, padding=0, output_padding=0,
-                                     dilation=1, groups=1, layout="NCDHW", algorithm=None,
-                                     backend=None, precision=None):
+def conv_transpose3d_backward_weight(dy: ArrayLike, x: ArrayLike, weight_shape: Sequence[int], *,
+                                     stride: Ints = 1, padding: Padding = 0,
+                                     output_padding: Ints = 0, dilation: Ints = 1, groups: int = 1,
+                                     layout: Layout3d = "NCDHW", algorithm: Algorithm | None = None,
+                                     backend: Backend | None = None,
+                                     precision: Precision | None = None) -> Array:
     """Gradient of `conv_transpose3d` with respect to weight, of which only the shape is needed.
 
     Examples

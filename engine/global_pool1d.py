@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from engine import _pooling
+from engine._typing import Array, ArrayLike, Backend, Layout1d, Pooled
 from engine._windows import Whole
 
 
-def global_max_pool1d(x, *, layout="NCL", return_indices=False, out=None, backend=None):
+def global_max_pool1d(x: ArrayLike, *, layout: Layout1d = "NCL", return_indices: bool = False,
+                      out: Array | None = None, backend: Backend | None = None) -> Pooled:
     """The largest element of every line: `max_pool1d` with a window as large as that.
 
     The result is (N, C, 1), or without the axes that x does not have.
@@ -21,7 +23,9 @@ def global_max_pool1d(x, *, layout="NCL", return_indices=False, out=None, backen
                             return_indices)
 
 
-def global_max_pool1d_backward(dy, x, *, layout="NCL", indices=None, backend=None):
+def global_max_pool1d_backward(dy: ArrayLike, x: ArrayLike, *, layout: Layout1d = "NCL",
+                               indices: ArrayLike | None = None,
+                               backend: Backend | None = None) -> Array:
     """Gradient of `global_max_pool1d`; arguments and result as in `max_pool1d_backward`.
 
     Examples
@@ -34,7 +38,8 @@ def global_max_pool1d_backward(dy, x, *, layout="NCL", indices=None, backend=Non
                              indices)
 
 
-def global_min_pool1d(x, *, layout="NCL", return_indices=False, out=None, backend=None):
+def global_min_pool1d(x: ArrayLike, *, layout: Layout1d = "NCL", return_indices: bool = False,
+                      out: Array | None = None, backend: Backend | None = None) -> Pooled:
     """The smallest element of every line: `min_pool1d` with a window as large as that.
 
     The result is (N, C, 1), or without the axes that x does not have.
@@ -49,7 +54,9 @@ def global_min_pool1d(x, *, layout="NCL", return_indices=False, out=None, backen
                             return_indices)
 
 
-def global_min_pool1d_backward(dy, x, *, layout="NCL", indices=None, backend=None):
+def global_min_pool1d_backward(dy: ArrayLike, x: ArrayLike, *, layout: Layout1d = "NCL",
+                               indices: ArrayLike | None = None,
+                               backend: Backend | None = None) -> Array:
     """Gradient of `global_min_pool1d`; arguments and result as in `max_pool1d_backward`.
 
     Examples
@@ -62,7 +69,8 @@ def global_min_pool1d_backward(dy, x, *, layout="NCL", indices=None, backend=Non
                              indices)
 
 
-def global_avg_pool1d(x, *, layout="NCL", out=None, backend=None):
+def global_avg_pool1d(x: ArrayLike, *, layout: Layout1d = "NCL", out: Array | None = None,
+                      backend: Backend | None = None) -> Array:
     """The mean of every line: `avg_pool1d` with a window as large as that.
 
     The result is (N, C, 1), or without the axes that x does not have.
@@ -76,7 +84,8 @@ def global_avg_pool1d(x, *, layout="NCL", out=None, backend=None):
     return _pooling.forward("global_avg_pool1d", "avg", x, Whole(), layout, backend, out)
 
 
-def global_avg_pool1d_backward(dy, x, *, layout="NCL", backend=None):
+def global_avg_pool1d_backward(dy: ArrayLike, x: ArrayLike, *, layout: Layout1d = "NCL",
+                               backend: Backend | None = None) -> Array:
     """Gradient of `global_avg_pool1d`; x may be an array or its shape.
 
     Examples
@@ -88,7 +97,8 @@ def global_avg_pool1d_backward(dy, x, *, layout="NCL", backend=None):
     return _pooling.backward("global_avg_pool1d_backward", "avg", dy, x, Whole(), layout, backend)
 
 
-def global_lp_pool1d(x, *, p=2, layout="NCL", out=None, backend=None):
+def global_lp_pool1d(x: ArrayLike, *, p: float = 2, layout: Layout1d = "NCL",
+                     out: Array | None = None, backend: Backend | None = None) -> Array:
     """The p-norm of every line: `lp_pool1d` with a window as large as that.
 
     The result is (N, C, 1), or without the axes that x does not have.
@@ -102,7 +112,8 @@ def global_lp_pool1d(x, *, p=2, layout="NCL", out=None, backend=None):
     return _pooling.forward("global_lp_pool1d", "lp", x, Whole(p), layout, backend, out)
 
 
-def global_lp_pool1d_backward(dy, x, *, p=2, layout="NCL", backend=None):
+def global_lp_pool1d_backward(dy: ArrayLike, x: ArrayLike, *, p: float = 2,
+                              layout: Layout1d = "NCL", backend: Backend | None = None) -> Array:
     """Gradient of `global_lp_pool1d`; arguments as in `lp_pool1d_backward`.
 
     Examples

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from engine import _pooling
+from engine._typing import Array, ArrayLike, Backend, Layout2d, Pooled
 from engine._windows import Whole
 
 
-def global_max_pool2d(x, *, layout="NCHW", return_indices=False, out=None, backend=None):
+def global_max_pool2d(x: ArrayLike, *, layout: Layout2d = "NCHW", return_indices: bool = False,
+                      out: Array | None = None, backend: Backend | None = None) -> Pooled:
     """The largest element of every plane: `max_pool2d` with a window as large as the plane.
 
     Parameters
@@ -36,7 +38,9 @@ def global_max_pool2d(x, *, layout="NCHW", return_indices=False, out=None, backe
                             return_indices)
 
 
-def global_max_pool2d_backward(dy, x, *, layout="NCHW", indices=None, backend=None):
+def global_max_pool2d_backward(dy: ArrayLike, x: ArrayLike, *, layout: Layout2d = "NCHW",
+                               indices: ArrayLike | None = None,
+                               backend: Backend | None = None) -> Array:
     """Gradient of `global_max_pool2d`; arguments and result as in `max_pool2d_backward`.
 
     Examples
@@ -50,7 +54,8 @@ def global_max_pool2d_backward(dy, x, *, layout="NCHW", indices=None, backend=No
                              indices)
 
 
-def global_min_pool2d(x, *, layout="NCHW", return_indices=False, out=None, backend=None):
+def global_min_pool2d(x: ArrayLike, *, layout: Layout2d = "NCHW", return_indices: bool = False,
+                      out: Array | None = None, backend: Backend | None = None) -> Pooled:
     """The smallest element of every plane: `min_pool2d` with a window as large as the plane.
 
     Parameters
@@ -80,7 +85,9 @@ def global_min_pool2d(x, *, layout="NCHW", return_indices=False, out=None, backe
                             return_indices)
 
 
-def global_min_pool2d_backward(dy, x, *, layout="NCHW", indices=None, backend=None):
+def global_min_pool2d_backward(dy: ArrayLike, x: ArrayLike, *, layout: Layout2d = "NCHW",
+                               indices: ArrayLike | None = None,
+                               backend: Backend | None = None) -> Array:
     """Gradient of `global_min_pool2d`; arguments and result as in `min_pool2d_backward`.
 
     Examples
@@ -94,7 +101,8 @@ def global_min_pool2d_backward(dy, x, *, layout="NCHW", indices=None, backend=No
                              indices)
 
 
-def global_avg_pool2d(x, *, layout="NCHW", out=None, backend=None):
+def global_avg_pool2d(x: ArrayLike, *, layout: Layout2d = "NCHW", out: Array | None = None,
+                      backend: Backend | None = None) -> Array:
     """The mean of every plane: `avg_pool2d` with a window as large as the plane.
 
     Parameters
@@ -121,7 +129,8 @@ def global_avg_pool2d(x, *, layout="NCHW", out=None, backend=None):
     return _pooling.forward("global_avg_pool2d", "avg", x, Whole(), layout, backend, out)
 
 
-def global_avg_pool2d_backward(dy, x, *, layout="NCHW", backend=None):
+def global_avg_pool2d_backward(dy: ArrayLike, x: ArrayLike, *, layout: Layout2d = "NCHW",
+                               backend: Backend | None = None) -> Array:
     """Gradient of `global_avg_pool2d`; x may be an array or its shape.
 
     Examples
@@ -134,7 +143,8 @@ def global_avg_pool2d_backward(dy, x, *, layout="NCHW", backend=None):
     return _pooling.backward("global_avg_pool2d_backward", "avg", dy, x, Whole(), layout, backend)
 
 
-def global_lp_pool2d(x, *, p=2, layout="NCHW", out=None, backend=None):
+def global_lp_pool2d(x: ArrayLike, *, p: float = 2, layout: Layout2d = "NCHW",
+                     out: Array | None = None, backend: Backend | None = None) -> Array:
     """The p-norm of every plane: `lp_pool2d` with a window as large as the plane.
 
     Parameters
@@ -161,7 +171,8 @@ def global_lp_pool2d(x, *, p=2, layout="NCHW", out=None, backend=None):
     return _pooling.forward("global_lp_pool2d", "lp", x, Whole(p), layout, backend, out)
 
 
-def global_lp_pool2d_backward(dy, x, *, p=2, layout="NCHW", backend=None):
+def global_lp_pool2d_backward(dy: ArrayLike, x: ArrayLike, *, p: float = 2,
+                              layout: Layout2d = "NCHW", backend: Backend | None = None) -> Array:
     """Gradient of `global_lp_pool2d`; arguments and result as in `lp_pool2d_backward`.
 
     Examples

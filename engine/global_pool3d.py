@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from engine import _pooling
+from engine._typing import Array, ArrayLike, Backend, Layout3d, Pooled
 from engine._windows import Whole
 
 
-def global_max_pool3d(x, *, layout="NCDHW", return_indices=False, out=None, backend=None):
+def global_max_pool3d(x: ArrayLike, *, layout: Layout3d = "NCDHW", return_indices: bool = False,
+                      out: Array | None = None, backend: Backend | None = None) -> Pooled:
     """The largest element of every volume: `max_pool3d` with a window as large as that.
 
     The result is (N, C, 1, 1, 1), or without the axes that x does not have.
@@ -21,7 +23,9 @@ def global_max_pool3d(x, *, layout="NCDHW", return_indices=False, out=None, back
                             return_indices)
 
 
-def global_max_pool3d_backward(dy, x, *, layout="NCDHW", indices=None, backend=None):
+def global_max_pool3d_backward(dy: ArrayLike, x: ArrayLike, *, layout: Layout3d = "NCDHW",
+                               indices: ArrayLike | None = None,
+                               backend: Backend | None = None) -> Array:
     """Gradient of `global_max_pool3d`; arguments and result as in `max_pool3d_backward`.
 
     Examples
@@ -35,7 +39,8 @@ def global_max_pool3d_backward(dy, x, *, layout="NCDHW", indices=None, backend=N
                              indices)
 
 
-def global_min_pool3d(x, *, layout="NCDHW", return_indices=False, out=None, backend=None):
+def global_min_pool3d(x: ArrayLike, *, layout: Layout3d = "NCDHW", return_indices: bool = False,
+                      out: Array | None = None, backend: Backend | None = None) -> Pooled:
     """The smallest element of every volume: `min_pool3d` with a window as large as that.
 
     The result is (N, C, 1, 1, 1), or without the axes that x does not have.
@@ -50,7 +55,9 @@ def global_min_pool3d(x, *, layout="NCDHW", return_indices=False, out=None, back
                             return_indices)
 
 
-def global_min_pool3d_backward(dy, x, *, layout="NCDHW", indices=None, backend=None):
+def global_min_pool3d_backward(dy: ArrayLike, x: ArrayLike, *, layout: Layout3d = "NCDHW",
+                               indices: ArrayLike | None = None,
+                               backend: Backend | None = None) -> Array:
     """Gradient of `global_min_pool3d`; arguments and result as in `max_pool3d_backward`.
 
     Examples
@@ -64,7 +71,8 @@ def global_min_pool3d_backward(dy, x, *, layout="NCDHW", indices=None, backend=N
                              indices)
 
 
-def global_avg_pool3d(x, *, layout="NCDHW", out=None, backend=None):
+def global_avg_pool3d(x: ArrayLike, *, layout: Layout3d = "NCDHW", out: Array | None = None,
+                      backend: Backend | None = None) -> Array:
     """The mean of every volume: `avg_pool3d` with a window as large as that.
 
     The result is (N, C, 1, 1, 1), or without the axes that x does not have.
@@ -78,7 +86,8 @@ def global_avg_pool3d(x, *, layout="NCDHW", out=None, backend=None):
     return _pooling.forward("global_avg_pool3d", "avg", x, Whole(), layout, backend, out)
 
 
-def global_avg_pool3d_backward(dy, x, *, layout="NCDHW", backend=None):
+def global_avg_pool3d_backward(dy: ArrayLike, x: ArrayLike, *, layout: Layout3d = "NCDHW",
+                               backend: Backend | None = None) -> Array:
     """Gradient of `global_avg_pool3d`; x may be an array or its shape.
 
     Examples
@@ -91,7 +100,8 @@ def global_avg_pool3d_backward(dy, x, *, layout="NCDHW", backend=None):
     return _pooling.backward("global_avg_pool3d_backward", "avg", dy, x, Whole(), layout, backend)
 
 
-def global_lp_pool3d(x, *, p=2, layout="NCDHW", out=None, backend=None):
+def global_lp_pool3d(x: ArrayLike, *, p: float = 2, layout: Layout3d = "NCDHW",
+                     out: Array | None = None, backend: Backend | None = None) -> Array:
     """The p-norm of every volume: `lp_pool3d` with a window as large as that.
 
     The result is (N, C, 1, 1, 1), or without the axes that x does not have.
@@ -105,7 +115,8 @@ def global_lp_pool3d(x, *, p=2, layout="NCDHW", out=None, backend=None):
     return _pooling.forward("global_lp_pool3d", "lp", x, Whole(p), layout, backend, out)
 
 
-def global_lp_pool3d_backward(dy, x, *, p=2, layout="NCDHW", backend=None):
+def global_lp_pool3d_backward(dy: ArrayLike, x: ArrayLike, *, p: float = 2,
+                              layout: Layout3d = "NCDHW", backend: Backend | None = None) -> Array:
     """Gradient of `global_lp_pool3d`; arguments as in `lp_pool3d_backward`.
 
     Examples

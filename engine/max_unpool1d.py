@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from engine import _pooling
+from engine._typing import Array, ArrayLike, Backend, Ints, Layout1d, Padding
 
 
-def max_unpool1d(x, indices, kernel_size, *, stride=None, padding=0, output_size=None,
-                 layout="NCL", out=None, backend=None):
+def max_unpool1d(x: ArrayLike, indices: ArrayLike, kernel_size: Ints, *, stride: Ints | None = None,
+                 padding: Padding = 0, output_size: Ints | None = None, layout: Layout1d = "NCL",
+                 out: Array | None = None, backend: Backend | None = None) -> Array:
     """Put what `max_pool1d` took back where it came from, with zeros everywhere else.
 
     Parameters
@@ -40,8 +42,10 @@ def max_unpool1d(x, indices, kernel_size, *, stride=None, padding=0, output_size
     return _pooling.unpool("max_unpool1d", x, indices, windows, layout, out, backend)
 
 
-def max_unpool1d_backward(dy, x, indices, kernel_size, *, stride=None, padding=0,
-                          output_size=None, layout="NCL", backend=None):
+def max_unpool1d_backward(dy: ArrayLike, x: ArrayLike, indices: ArrayLike, kernel_size: Ints, *,
+                          stride: Ints | None = None, padding: Padding = 0,
+                          output_size: Ints | None = None, layout: Layout1d = "NCL",
+                          backend: Backend | None = None) -> Array:
     """Gradient of `max_unpool1d` with respect to x: dy at the indices.
 
     Examples

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from engine import _pooling
+from engine._typing import Array, ArrayLike, Backend, Ints, Layout2d, Padding
 
 
-def max_unpool2d(x, indices, kernel_size, *, stride=None, padding=0, output_size=None,
-                 layout="NCHW", out=None, backend=None):
+def max_unpool2d(x: ArrayLike, indices: ArrayLike, kernel_size: Ints, *, stride: Ints | None = None,
+                 padding: Padding = 0, output_size: Ints | None = None, layout: Layout2d = "NCHW",
+                 out: Array | None = None, backend: Backend | None = None) -> Array:
     """Put what `max_pool2d` took back where it came from, with zeros everywhere else.
 
     Parameters
@@ -44,8 +46,10 @@ def max_unpool2d(x, indices, kernel_size, *, stride=None, padding=0, output_size
     return _pooling.unpool("max_unpool2d", x, indices, windows, layout, out, backend)
 
 
-def max_unpool2d_backward(dy, x, indices, kernel_size, *, stride=None, padding=0,
-                          output_size=None, layout="NCHW", backend=None):
+def max_unpool2d_backward(dy: ArrayLike, x: ArrayLike, indices: ArrayLike, kernel_size: Ints, *,
+                          stride: Ints | None = None, padding: Padding = 0,
+                          output_size: Ints | None = None, layout: Layout2d = "NCHW",
+                          backend: Backend | None = None) -> Array:
     """Gradient of `max_unpool2d` with respect to x: dy at the indices.
 
     Examples

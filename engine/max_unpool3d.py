@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from engine import _pooling
+from engine._typing import Array, ArrayLike, Backend, Ints, Layout3d, Padding
 
 
-def max_unpool3d(x, indices, kernel_size, *, stride=None, padding=0, output_size=None,
-                 layout="NCDHW", out=None, backend=None):
+def max_unpool3d(x: ArrayLike, indices: ArrayLike, kernel_size: Ints, *, stride: Ints | None = None,
+                 padding: Padding = 0, output_size: Ints | None = None, layout: Layout3d = "NCDHW",
+                 out: Array | None = None, backend: Backend | None = None) -> Array:
     """Put what `max_pool3d` took back where it came from, with zeros everywhere else.
 
     Parameters
@@ -41,8 +43,10 @@ def max_unpool3d(x, indices, kernel_size, *, stride=None, padding=0, output_size
     return _pooling.unpool("max_unpool3d", x, indices, windows, layout, out, backend)
 
 
-def max_unpool3d_backward(dy, x, indices, kernel_size, *, stride=None, padding=0,
-                          output_size=None, layout="NCDHW", backend=None):
+def max_unpool3d_backward(dy: ArrayLike, x: ArrayLike, indices: ArrayLike, kernel_size: Ints, *,
+                          stride: Ints | None = None, padding: Padding = 0,
+                          output_size: Ints | None = None, layout: Layout3d = "NCDHW",
+                          backend: Backend | None = None) -> Array:
     """Gradient of `max_unpool3d` with respect to x: dy at the indices.
 
     Examples

@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from functools import partial
+from typing import Any
 
 import numpy as np
 
 from engine import _activation, _check, _check_conv, _device, _plan
 from engine._axes import to_kernel
+from engine._call import Call
 from engine._check_conv import Options
 from engine._convolution import run_forward
+from engine._typing import (
+    Activation,
+    Algorithm,
+    Array,
+    ArrayLike,
+    Backend,
+    DTypeLike,
+    Ints,
+    Layout2d,
+    Padding,
+    PaddingMode,
+)
 
 
-def plan_conv2d(x_shape, weight, bias=None, *, stride=1, padding=0, dilation=1, groups=1,
-                padding_mode="constant", activation=None, layout="NCHW", algorithm=None,
-                backend=None, dtype=None):
+def plan_conv2d(x_shape: Sequence[int], weight: ArrayLike, bias: ArrayLike | None = None, *,
+                stride: Ints = 1, padding: Padding = 0, dilation: Ints = 1, groups: int = 1,
+                padding_mode: PaddingMode = "constant", activation: Activation | None = None,
+                layout: Layout2d = "NCHW", algorithm: Algorithm | None = None,
+                backend: Backend | None = None, dtype: DTypeLike | None = None) -> Conv2dPlan:
     """Prepare `conv2d` for one weight and one shape of x.
 
     The plan has checked its arguments, chosen its kernel and packed the weight, so calling it
@@ -68,7 +85,8 @@ class Conv2dPlan:
         The dtypes of x and of the result.
     """
 
-    def __init__(self, x_shape, x_dtype, weight, bias, activation, options):
+    def __init__(self, x_shape: tuple[int, ...], x_dtype: np.dtype, weight: Array,
+                 bias: ArrayLike | None, activation: Activation | None, options: Options) -> None:
         if _device.wanted(options.backend, weight, bias):
             raise ValueError('plan_conv2d: `backend` is "cuda", expected one of the host')
         x = np.empty(x_shape, x_dtype)
@@ -79,10 +97,11 @@ class Conv2dPlan:
         self._weight = np.array(weight, self.dtype, order="C")
         self._bias = None if bias is None else np.array(bias, self.dtype, order="C", ndmin=1)
         self._activation, self._options = activation, options
-        self._packed = {}  # by problem: what runs it on a packed weight (None if no kernel packs)
+        # by problem: what runs it on a packed weight (None if no kernel packs)
+        self._packed: dict[Any, Any] = {}
         self._calls = {x.strides: (call, self._run(call))}
 
-    def __call__(self, x, out=None):
+    def __call__(self, x: ArrayLike, out: Array | None = None) -> Array:
         """The convolution of x, an array of `x_shape` and `x_dtype` in any memory order."""
         if type(x) is not np.ndarray or x.shape != self.x_shape or x.dtype != self.x_dtype:
             x = _check.like("plan_conv2d", "x", x, self.x_shape, self.x_dtype)
@@ -93,7 +112,7 @@ class Conv2dPlan:
             _check.output("plan_conv2d", out, self.y_shape, self.dtype, x=x)
         return run_forward(call, x, self._weight, self._bias, out, repeats=True, run=run)
 
-    def bind(self, x, out):
+    def bind(self, x: Array, out: Array) -> Callable[[], Any]:
         """``plan(x, out)`` for these very arrays, as a function without arguments.
 
         All that can be done beforehand is done now; what remains is the call of the kernel, with
@@ -112,30 +131,31 @@ class Conv2dPlan:
         if call.pads or not np.may_share_memory(image, x):
             return partial(self, x, out)
         y = to_kernel(out, call.layout)
-        kernel = (run or _plan.of(call, "forward")).bind(
-            image, call.filters(self._weight), call.vector(self._bias), y)
+        chosen: Any = run or _plan.of(call, "forward")
+        kernel: Callable[[], Any] = chosen.bind(image, call.filters(self._weight),
+                                                call.vector(self._bias), y)
         if call.activation is None:
             return kernel
 
-        def run():
+        def activated() -> None:
             kernel()
             _activation.apply(call.activation, y)
 
-        return run
+        return activated
 
-    def _fits(self, out, x, call):
+    def _fits(self, out: Array, x: Array, call: Call) -> bool:
         """Whether out is just like the arrays that the plan would make itself."""
         return (type(out) is np.ndarray and out.shape == self.y_shape and out.dtype == self.dtype
                 and out.strides == call.y_strides and out.flags.behaved
                 and not np.may_share_memory(out, x))
 
-    def _with_strides(self, x):
+    def _with_strides(self, x: Array) -> tuple[Call, Any]:
         call = _check_conv.forward("plan_conv2d", x, self._weight, self._bias, self._activation,
                                    self._options)[0]
         entry = self._calls[x.strides] = call, self._run(call)
         return entry
 
-    def _run(self, call):
+    def _run(self, call: Call) -> Any:
         p = call.problem
         if p not in self._packed:
             self._packed[p] = _plan.packed(call, call.filters(self._weight))

@@ -6,11 +6,14 @@ The rules are those of pool2d.py, on one spatial axis.
 from __future__ import annotations
 
 from engine import _pooling
+from engine._typing import Array, ArrayLike, Backend, Ints, Layout1d, Padding, Pooled
 from engine._windows import Sliding
 
 
-def max_pool1d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False,
-               layout="NCL", return_indices=False, out=None, backend=None):
+def max_pool1d(x: ArrayLike, kernel_size: Ints, *, stride: Ints | None = None, padding: Padding = 0,
+               dilation: Ints = 1, ceil_mode: bool = False, layout: Layout1d = "NCL",
+               return_indices: bool = False, out: Array | None = None,
+               backend: Backend | None = None) -> Pooled:
     """The largest element of every window: of equal ones the first, and NaN before any number.
 
     It is a `max_pool2d` of images of height 1.
@@ -50,8 +53,10 @@ def max_pool1d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=
     return _pooling.forward("max_pool1d", "max", x, windows, layout, backend, out, return_indices)
 
 
-def max_pool1d_backward(dy, x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False,
-                        layout="NCL", indices=None, backend=None):
+def max_pool1d_backward(dy: ArrayLike, x: ArrayLike, kernel_size: Ints, *,
+                        stride: Ints | None = None, padding: Padding = 0, dilation: Ints = 1,
+                        ceil_mode: bool = False, layout: Layout1d = "NCL",
+                        indices: ArrayLike | None = None, backend: Backend | None = None) -> Array:
     """Gradient of `max_pool1d`: each element of dy goes to the element of x that was largest.
 
     Parameters
@@ -86,8 +91,10 @@ def max_pool1d_backward(dy, x, kernel_size, *, stride=None, padding=0, dilation=
     return _pooling.backward("max_pool1d_backward", "max", dy, x, windows, layout, backend, indices)
 
 
-def min_pool1d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False,
-               layout="NCL", return_indices=False, out=None, backend=None):
+def min_pool1d(x: ArrayLike, kernel_size: Ints, *, stride: Ints | None = None, padding: Padding = 0,
+               dilation: Ints = 1, ceil_mode: bool = False, layout: Layout1d = "NCL",
+               return_indices: bool = False, out: Array | None = None,
+               backend: Backend | None = None) -> Pooled:
     """The smallest element of every window; everything else as in `max_pool1d`.
 
     Examples
@@ -100,8 +107,10 @@ def min_pool1d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=
     return _pooling.forward("min_pool1d", "min", x, windows, layout, backend, out, return_indices)
 
 
-def min_pool1d_backward(dy, x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False,
-                        layout="NCL", indices=None, backend=None):
+def min_pool1d_backward(dy: ArrayLike, x: ArrayLike, kernel_size: Ints, *,
+                        stride: Ints | None = None, padding: Padding = 0, dilation: Ints = 1,
+                        ceil_mode: bool = False, layout: Layout1d = "NCL",
+                        indices: ArrayLike | None = None, backend: Backend | None = None) -> Array:
     """Gradient of `min_pool1d`; arguments and result as in `max_pool1d_backward`.
 
     Examples
@@ -114,8 +123,10 @@ def min_pool1d_backward(dy, x, kernel_size, *, stride=None, padding=0, dilation=
     return _pooling.backward("min_pool1d_backward", "min", dy, x, windows, layout, backend, indices)
 
 
-def avg_pool1d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False,
-               count_include_pad=True, layout="NCL", out=None, backend=None):
+def avg_pool1d(x: ArrayLike, kernel_size: Ints, *, stride: Ints | None = None, padding: Padding = 0,
+               dilation: Ints = 1, ceil_mode: bool = False, count_include_pad: bool = True,
+               layout: Layout1d = "NCL", out: Array | None = None,
+               backend: Backend | None = None) -> Array:
     """The mean of every window; arguments as in `max_pool1d` and `avg_pool2d`.
 
     The result is float64 where x has integers.
@@ -130,8 +141,10 @@ def avg_pool1d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=
     return _pooling.forward("avg_pool1d", "avg", x, windows, layout, backend, out)
 
 
-def avg_pool1d_backward(dy, x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False,
-                        count_include_pad=True, layout="NCL", backend=None):
+def avg_pool1d_backward(dy: ArrayLike, x: ArrayLike, kernel_size: Ints, *,
+                        stride: Ints | None = None, padding: Padding = 0, dilation: Ints = 1,
+                        ceil_mode: bool = False, count_include_pad: bool = True,
+                        layout: Layout1d = "NCL", backend: Backend | None = None) -> Array:
     """Gradient of `avg_pool1d`: each element of dy spreads evenly over its window.
 
     x may be an array or its shape; all else is as in the forward.
@@ -146,8 +159,10 @@ def avg_pool1d_backward(dy, x, kernel_size, *, stride=None, padding=0, dilation=
     return _pooling.backward("avg_pool1d_backward", "avg", dy, x, windows, layout, backend)
 
 
-def lp_pool1d(x, kernel_size, *, p=2, stride=None, padding=0, dilation=1, ceil_mode=False,
-              layout="NCL", out=None, backend=None):
+def lp_pool1d(x: ArrayLike, kernel_size: Ints, *, p: float = 2, stride: Ints | None = None,
+              padding: Padding = 0, dilation: Ints = 1, ceil_mode: bool = False,
+              layout: Layout1d = "NCL", out: Array | None = None,
+              backend: Backend | None = None) -> Array:
     """The p-norm of every window; arguments as in `max_pool1d`, `p` as in `lp_pool2d`.
 
     The result is float64 where x has integers.
@@ -162,8 +177,10 @@ def lp_pool1d(x, kernel_size, *, p=2, stride=None, padding=0, dilation=1, ceil_m
     return _pooling.forward("lp_pool1d", "lp", x, windows, layout, backend, out)
 
 
-def lp_pool1d_backward(dy, x, kernel_size, *, p=2, stride=None, padding=0, dilation=1,
-                       ceil_mode=False, layout="NCL", backend=None):
+def lp_pool1d_backward(dy: ArrayLike, x: ArrayLike, kernel_size: Ints, *, p: float = 2,
+                       stride: Ints | None = None, padding: Padding = 0, dilation: Ints = 1,
+                       ceil_mode: bool = False, layout: Layout1d = "NCL",
+                       backend: Backend | None = None) -> Array:
     """Gradient of `lp_pool1d`: ``dy * sign(x) * (abs(x) / y) ** (p - 1)``, 0 where y is 0.
 
     Examples

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from engine import _pooling
+from engine._typing import Array, ArrayLike, Backend, Ints, Layout2d, Padding, Pooled
 from engine._windows import Sliding
 
 
-def max_pool2d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False,
-               layout="NCHW", return_indices=False, out=None, backend=None):
+def max_pool2d(x: ArrayLike, kernel_size: Ints, *, stride: Ints | None = None, padding: Padding = 0,
+               dilation: Ints = 1, ceil_mode: bool = False, layout: Layout2d = "NCHW",
+               return_indices: bool = False, out: Array | None = None,
+               backend: Backend | None = None) -> Pooled:
     """The largest element of every window.
 
     Padding is absent, never a value: it cannot win.  Of equal elements the first in C order
@@ -63,8 +66,10 @@ def max_pool2d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=
     return _pooling.forward("max_pool2d", "max", x, windows, layout, backend, out, return_indices)
 
 
-def max_pool2d_backward(dy, x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False,
-                        layout="NCHW", indices=None, backend=None):
+def max_pool2d_backward(dy: ArrayLike, x: ArrayLike, kernel_size: Ints, *,
+                        stride: Ints | None = None, padding: Padding = 0, dilation: Ints = 1,
+                        ceil_mode: bool = False, layout: Layout2d = "NCHW",
+                        indices: ArrayLike | None = None, backend: Backend | None = None) -> Array:
     """Gradient of `max_pool2d`: each element of dy goes to the element of x that was largest.
 
     Parameters
@@ -99,8 +104,10 @@ def max_pool2d_backward(dy, x, kernel_size, *, stride=None, padding=0, dilation=
     return _pooling.backward("max_pool2d_backward", "max", dy, x, windows, layout, backend, indices)
 
 
-def min_pool2d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False,
-               layout="NCHW", return_indices=False, out=None, backend=None):
+def min_pool2d(x: ArrayLike, kernel_size: Ints, *, stride: Ints | None = None, padding: Padding = 0,
+               dilation: Ints = 1, ceil_mode: bool = False, layout: Layout2d = "NCHW",
+               return_indices: bool = False, out: Array | None = None,
+               backend: Backend | None = None) -> Pooled:
     """The smallest element of every window; everything else as in `max_pool2d`.
 
     Examples
@@ -114,8 +121,10 @@ def min_pool2d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=
     return _pooling.forward("min_pool2d", "min", x, windows, layout, backend, out, return_indices)
 
 
-def min_pool2d_backward(dy, x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False,
-                        layout="NCHW", indices=None, backend=None):
+def min_pool2d_backward(dy: ArrayLike, x: ArrayLike, kernel_size: Ints, *,
+                        stride: Ints | None = None, padding: Padding = 0, dilation: Ints = 1,
+                        ceil_mode: bool = False, layout: Layout2d = "NCHW",
+                        indices: ArrayLike | None = None, backend: Backend | None = None) -> Array:
     """Gradient of `min_pool2d`; arguments and result as in `max_pool2d_backward`.
 
     Examples
@@ -129,8 +138,10 @@ def min_pool2d_backward(dy, x, kernel_size, *, stride=None, padding=0, dilation=
     return _pooling.backward("min_pool2d_backward", "min", dy, x, windows, layout, backend, indices)
 
 
-def avg_pool2d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False,
-               count_include_pad=True, layout="NCHW", out=None, backend=None):
+def avg_pool2d(x: ArrayLike, kernel_size: Ints, *, stride: Ints | None = None, padding: Padding = 0,
+               dilation: Ints = 1, ceil_mode: bool = False, count_include_pad: bool = True,
+               layout: Layout2d = "NCHW", out: Array | None = None,
+               backend: Backend | None = None) -> Array:
     """The mean of every window.
 
     Parameters
@@ -162,8 +173,10 @@ def avg_pool2d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=
     return _pooling.forward("avg_pool2d", "avg", x, windows, layout, backend, out)
 
 
-def avg_pool2d_backward(dy, x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False,
-                        count_include_pad=True, layout="NCHW", backend=None):
+def avg_pool2d_backward(dy: ArrayLike, x: ArrayLike, kernel_size: Ints, *,
+                        stride: Ints | None = None, padding: Padding = 0, dilation: Ints = 1,
+                        ceil_mode: bool = False, count_include_pad: bool = True,
+                        layout: Layout2d = "NCHW", backend: Backend | None = None) -> Array:
     """Gradient of `avg_pool2d`: each element of dy spreads evenly over its window.
 
     Parameters
@@ -196,8 +209,10 @@ def avg_pool2d_backward(dy, x, kernel_size, *, stride=None, padding=0, dilation=
     return _pooling.backward("avg_pool2d_backward", "avg", dy, x, windows, layout, backend)
 
 
-def lp_pool2d(x, kernel_size, *, p=2, stride=None, padding=0, dilation=1, ceil_mode=False,
-              layout="NCHW", out=None, backend=None):
+def lp_pool2d(x: ArrayLike, kernel_size: Ints, *, p: float = 2, stride: Ints | None = None,
+              padding: Padding = 0, dilation: Ints = 1, ceil_mode: bool = False,
+              layout: Layout2d = "NCHW", out: Array | None = None,
+              backend: Backend | None = None) -> Array:
     """The p-norm of every window: ``sum(abs(x) ** p) ** (1 / p)``; padding adds nothing.
 
     Parameters
@@ -227,8 +242,10 @@ def lp_pool2d(x, kernel_size, *, p=2, stride=None, padding=0, dilation=1, ceil_m
     return _pooling.forward("lp_pool2d", "lp", x, windows, layout, backend, out)
 
 
-def lp_pool2d_backward(dy, x, kernel_size, *, p=2, stride=None, padding=0, dilation=1,
-                       ceil_mode=False, layout="NCHW", backend=None):
+def lp_pool2d_backward(dy: ArrayLike, x: ArrayLike, kernel_size: Ints, *, p: float = 2,
+                       stride: Ints | None = None, padding: Padding = 0, dilation: Ints = 1,
+                       ceil_mode: bool = False, layout: Layout2d = "NCHW",
+                       backend: Backend | None = None) -> Array:
     """Gradient of `lp_pool2d`: ``dy * sign(x) * (abs(x) / y) ** (p - 1)``, 0 where y is 0.
 
     Parameters

@@ -6,11 +6,14 @@ The rules are those of pool2d.py, on three spatial axes.
 from __future__ import annotations
 
 from engine import _pooling
+from engine._typing import Array, ArrayLike, Backend, Ints, Layout3d, Padding, Pooled
 from engine._windows import Sliding
 
 
-def max_pool3d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False,
-               layout="NCDHW", return_indices=False, out=None, backend=None):
+def max_pool3d(x: ArrayLike, kernel_size: Ints, *, stride: Ints | None = None, padding: Padding = 0,
+               dilation: Ints = 1, ceil_mode: bool = False, layout: Layout3d = "NCDHW",
+               return_indices: bool = False, out: Array | None = None,
+               backend: Backend | None = None) -> Pooled:
     """The largest element of every window: of equal ones the first, and NaN before any number.
 
     Planes are pooled first, then what came out along the depth, by the kernels of `max_pool2d`.
@@ -50,8 +53,10 @@ def max_pool3d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=
     return _pooling.forward("max_pool3d", "max", x, windows, layout, backend, out, return_indices)
 
 
-def max_pool3d_backward(dy, x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False,
-                        layout="NCDHW", indices=None, backend=None):
+def max_pool3d_backward(dy: ArrayLike, x: ArrayLike, kernel_size: Ints, *,
+                        stride: Ints | None = None, padding: Padding = 0, dilation: Ints = 1,
+                        ceil_mode: bool = False, layout: Layout3d = "NCDHW",
+                        indices: ArrayLike | None = None, backend: Backend | None = None) -> Array:
     """Gradient of `max_pool3d`: each element of dy goes to the element of x that was largest.
 
     Parameters
@@ -87,8 +92,10 @@ def max_pool3d_backward(dy, x, kernel_size, *, stride=None, padding=0, dilation=
     return _pooling.backward("max_pool3d_backward", "max", dy, x, windows, layout, backend, indices)
 
 
-def min_pool3d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False,
-               layout="NCDHW", return_indices=False, out=None, backend=None):
+def min_pool3d(x: ArrayLike, kernel_size: Ints, *, stride: Ints | None = None, padding: Padding = 0,
+               dilation: Ints = 1, ceil_mode: bool = False, layout: Layout3d = "NCDHW",
+               return_indices: bool = False, out: Array | None = None,
+               backend: Backend | None = None) -> Pooled:
     """The smallest element of every window; everything else as in `max_pool3d`.
 
     Examples
@@ -101,8 +108,10 @@ def min_pool3d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=
     return _pooling.forward("min_pool3d", "min", x, windows, layout, backend, out, return_indices)
 
 
-def min_pool3d_backward(dy, x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False,
-                        layout="NCDHW", indices=None, backend=None):
+def min_pool3d_backward(dy: ArrayLike, x: ArrayLike, kernel_size: Ints, *,
+                        stride: Ints | None = None, padding: Padding = 0, dilation: Ints = 1,
+                        ceil_mode: bool = False, layout: Layout3d = "NCDHW",
+                        indices: ArrayLike | None = None, backend: Backend | None = None) -> Array:
     """Gradient of `min_pool3d`; arguments and result as in `max_pool3d_backward`.
 
     Examples
@@ -117,8 +126,10 @@ def min_pool3d_backward(dy, x, kernel_size, *, stride=None, padding=0, dilation=
     return _pooling.backward("min_pool3d_backward", "min", dy, x, windows, layout, backend, indices)
 
 
-def avg_pool3d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False,
-               count_include_pad=True, layout="NCDHW", out=None, backend=None):
+def avg_pool3d(x: ArrayLike, kernel_size: Ints, *, stride: Ints | None = None, padding: Padding = 0,
+               dilation: Ints = 1, ceil_mode: bool = False, count_include_pad: bool = True,
+               layout: Layout3d = "NCDHW", out: Array | None = None,
+               backend: Backend | None = None) -> Array:
     """The mean of every window; arguments as in `max_pool3d` and `avg_pool2d`.
 
     The result is float64 where x has integers.
@@ -133,8 +144,10 @@ def avg_pool3d(x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=
     return _pooling.forward("avg_pool3d", "avg", x, windows, layout, backend, out)
 
 
-def avg_pool3d_backward(dy, x, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False,
-                        count_include_pad=True, layout="NCDHW", backend=None):
+def avg_pool3d_backward(dy: ArrayLike, x: ArrayLike, kernel_size: Ints, *,
+                        stride: Ints | None = None, padding: Padding = 0, dilation: Ints = 1,
+                        ceil_mode: bool = False, count_include_pad: bool = True,
+                        layout: Layout3d = "NCDHW", backend: Backend | None = None) -> Array:
     """Gradient of `avg_pool3d`: each element of dy spreads evenly over its window.
 
     x may be an array or its shape; all else is as in the forward.
@@ -150,8 +163,10 @@ def avg_pool3d_backward(dy, x, kernel_size, *, stride=None, padding=0, dilation=
     return _pooling.backward("avg_pool3d_backward", "avg", dy, x, windows, layout, backend)
 
 
-def lp_pool3d(x, kernel_size, *, p=2, stride=None, padding=0, dilation=1, ceil_mode=False,
-              layout="NCDHW", out=None, backend=None):
+def lp_pool3d(x: ArrayLike, kernel_size: Ints, *, p: float = 2, stride: Ints | None = None,
+              padding: Padding = 0, dilation: Ints = 1, ceil_mode: bool = False,
+              layout: Layout3d = "NCDHW", out: Array | None = None,
+              backend: Backend | None = None) -> Array:
     """The p-norm of every window; arguments as in `max_pool3d`, `p` as in `lp_pool2d`.
 
     The result is float64 where x has integers.
@@ -166,8 +181,10 @@ def lp_pool3d(x, kernel_size, *, p=2, stride=None, padding=0, dilation=1, ceil_m
     return _pooling.forward("lp_pool3d", "lp", x, windows, layout, backend, out)
 
 
-def lp_pool3d_backward(dy, x, kernel_size, *, p=2, stride=None, padding=0, dilation=1,
-                       ceil_mode=False, layout="NCDHW", backend=None):
+def lp_pool3d_backward(dy: ArrayLike, x: ArrayLike, kernel_size: Ints, *, p: float = 2,
+                       stride: Ints | None = None, padding: Padding = 0, dilation: Ints = 1,
+                       ceil_mode: bool = False, layout: Layout3d = "NCDHW",
+                       backend: Backend | None = None) -> Array:
     """Gradient of `lp_pool3d`: ``dy * sign(x) * (abs(x) / y) ** (p - 1)``, 0 where y is 0.
 
     Examples

@@ -66,9 +66,16 @@ SIGNATURES = signatures(1) | signatures(2) | signatures(3) | {
     "bind_pool2d": "(op, x, *args, out, **kwargs)"}
 
 
+def signature(name):
+    """Names, order and defaults; what test_typing.py says of the types is left out."""
+    whole = inspect.signature(getattr(engine, name))
+    names = [each.replace(annotation=each.empty) for each in whole.parameters.values()]
+    return str(whole.replace(parameters=names, return_annotation=whole.empty))
+
+
 @pytest.mark.parametrize("name", SIGNATURES)
 def test_signature(name):
-    assert str(inspect.signature(getattr(engine, name))) == SIGNATURES[name]
+    assert signature(name) == SIGNATURES[name]
 
 
 @pytest.mark.parametrize("rank", LAYOUTS)
@@ -94,9 +101,9 @@ def test_functions_differ_in_their_layout_alone():
     """What is not spelt out above: 1-D, 2-D and 3-D functions are called alike."""
     for name in NAMES:
         if "2d" in name and not name.startswith(("plan", "bind")):
-            text = str(inspect.signature(getattr(engine, name)))
+            text = signature(name)
             for rank in (1, 3):
-                other = str(inspect.signature(getattr(engine, name.replace("2d", f"{rank}d"))))
+                other = signature(name.replace("2d", f"{rank}d"))
                 assert other.replace(LAYOUTS[rank], "NCHW") == text
 
 

@@ -18,8 +18,9 @@ def family(name: str, apply: Callable, module: str) -> list[Callable]:
 def wrapped(op: str, apply: Callable, module: str) -> Callable:
     """A function with the arguments of ``engine.<op>`` that does ``apply(op, **arguments)``."""
     original = inspect.signature(getattr(engine, op))
-    signature = original.replace(parameters=[
-        each for name, each in original.parameters.items() if name not in LEFT_OUT])
+    signature = original.replace(return_annotation=original.empty, parameters=[
+        each.replace(annotation=each.empty)  # the arrays are not NumPy's
+        for name, each in original.parameters.items() if name not in LEFT_OUT])
 
     def function(*args, **kwargs):
         try:
