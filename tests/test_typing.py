@@ -9,15 +9,33 @@ from pathlib import Path
 import pytest
 
 import engine
+from engine import nn
+from engine.nn.model import Model
 
 ROOT = Path(__file__).parent.parent
 
 
-def test_every_public_function_is_annotated():
-    for name in engine.__all__:
-        signature = inspect.signature(getattr(engine, name))
-        annotations = [each.annotation for each in signature.parameters.values()]
-        assert inspect.Signature.empty not in [*annotations, signature.return_annotation], name
+def check_annotated(name, function):
+    signature = inspect.signature(function)
+    wanted = [each.annotation for each in signature.parameters.values() if each.name != "self"]
+    if function.__name__ != "__init__":
+        wanted.append(signature.return_annotation)
+    assert inspect.Signature.empty not in wanted, name
+
+
+@pytest.mark.parametrize("module", [engine, nn, nn.models], ids=lambda module: module.__name__)
+def test_every_public_name_is_annotated(module):
+    for name in module.__all__:
+        value = getattr(module, name)
+        function = value.__init__ if inspect.isclass(value) else value
+        if inspect.isfunction(function):
+            check_annotated(name, function)
+
+
+def test_what_a_model_can_do_is_annotated():
+    for name, method in inspect.getmembers(Model, inspect.isfunction):
+        if name in vars(Model) and name[0] != "_":
+            check_annotated(name, method)
 
 
 def test_mypy_finds_nothing(tmp_path):

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 from typing_extensions import assert_type
 
 import engine
+from engine import nn
 
 x = np.ones((2, 3, 8, 8), np.float32)
 weight = np.ones((4, 3, 3, 3), np.float32)
@@ -35,6 +36,20 @@ with engine.num_threads(1), engine.use_backend("c"):
     print(engine.explain(engine.conv2d, x, weight)[0].chosen, engine.get_num_threads())
 print(engine.__version__.split("."))
 
+model = nn.Sequential([
+    nn.Conv2D(8, (3, 3), padding="same", activation="relu"), nn.BatchNorm(), nn.MaxPool2D(2),
+    nn.Residual([nn.Conv2D(8, 3, padding=1), nn.ReLU()], activation="relu"),
+    nn.Concatenate([nn.Conv2D(4, 1), [nn.Conv2D(2, 1), nn.Conv2D(6, 3, padding=1)]]),
+    nn.Flatten(), nn.Dense(3), nn.Softmax()], input_shape=(3, 8, 8), seed=0)
+history = model.fit(x, [0, 1], epochs=2, optimizer=nn.SGD(nn.Cosine(0.1), momentum=0.9),
+                    augment=[nn.RandomFlip(), nn.RandomShift(1)], validation_data=(x, [0, 1]),
+                    callbacks=[nn.EarlyStopping(patience=2), nn.Checkpoint("model.safetensors")])
+print(history["loss"][-1], model.evaluate(x, [0, 1])["accuracy"])
+assert_type(model.predict(x), NDArray[Any])
+assert_type(nn.models.resnet18(classes=5, input_size=64, layout="NHWC"), nn.Sequential)
+assert_type(nn.compile(model, 2)(x), NDArray[Any])
+nn.load("model.safetensors").save("again.safetensors")
+
 # wrong on purpose: mypy must say so, or the comment is what it complains of
 engine.conv2d(x, weight, strides=2)  # type: ignore[call-arg]
 engine.conv2d(x, weight, activation="gelu")  # type: ignore[arg-type]
@@ -42,3 +57,7 @@ engine.conv2d(x, weight, layout="NCL")  # type: ignore[arg-type]
 engine.conv1d(x, weight, layout="NCHW")  # type: ignore[arg-type]
 engine.max_pool2d(x)  # type: ignore[call-arg]
 engine.use_backend("gpu")  # type: ignore[arg-type]
+nn.Conv2D(8, 3, activation="gelu")  # type: ignore[arg-type]
+nn.MaxPool2D()  # type: ignore[call-arg]
+nn.Adam(lr="small")  # type: ignore[arg-type]
+model.fit(x, batches=2)  # type: ignore[call-arg]

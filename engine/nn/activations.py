@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 
@@ -44,7 +45,7 @@ class ReLU6(Layer):
 class LeakyReLU(Layer):
     """x where that is positive, ``negative_slope * x`` elsewhere (Maas et al. 2013, section 2)."""
 
-    def __init__(self, negative_slope=0.01, *, name=None):
+    def __init__(self, negative_slope: float = 0.01, *, name: str | None = None):
         super().__init__(name)
         self.negative_slope = _check.number(self.title, "negative_slope", negative_slope, 0)
 
@@ -65,7 +66,8 @@ class GELU(Layer):
     Source: Hendrycks and Gimpel 2016, section 2.
     """
 
-    def __init__(self, approximate="none", *, name=None):
+    def __init__(self, approximate: Literal["none", "tanh"] = "none", *,
+                 name: str | None = None):
         super().__init__(name)
         self.approximate = _check.option(self.title, "approximate", approximate, ("none", "tanh"))
 

@@ -13,10 +13,13 @@ as ``fit(..., augment=...)``; a list of such runs one after another.
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
 
 import numpy as np
 
+from engine._typing import ArrayLike, Ints
 from engine.nn import _check
+from engine.nn._typing import Augmentation, Layout
 
 TO_NCHW = {"NCHW": (0, 1, 2, 3), "NHWC": (0, 3, 1, 2)}
 FROM_NCHW = {"NCHW": (0, 1, 2, 3), "NHWC": (0, 2, 3, 1)}
@@ -25,7 +28,7 @@ FROM_NCHW = {"NCHW": (0, 1, 2, 3), "NHWC": (0, 2, 3, 1)}
 class Compose:
     """Several augmentations, one after another."""
 
-    def __init__(self, steps):
+    def __init__(self, steps: Iterable[Augmentation]):
         self.steps = list(steps)
 
     def __call__(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -37,7 +40,7 @@ class Compose:
 class _Images:
     """An augmentation of images: `change` sees (N, C, H, W), whatever the layout is."""
 
-    def __init__(self, layout: str):
+    def __init__(self, layout: Layout):
         self.layout = _check.option(type(self).__name__, "layout", layout, ("NCHW", "NHWC"))
 
     def __call__(self, x: np.ndarray, rng: np.random.Generator) -> np.ndarray:
@@ -54,7 +57,7 @@ class _Images:
 class RandomFlip(_Images):
     """Mirrors each image, left to right, upside down or both, each with probability one half."""
 
-    def __init__(self, horizontal: bool = True, vertical: bool = False, layout: str = "NCHW"):
+    def __init__(self, horizontal: bool = True, vertical: bool = False, layout: Layout = "NCHW"):
         super().__init__(layout)
         self.horizontal, self.vertical = bool(horizontal), bool(vertical)
 
@@ -68,7 +71,7 @@ class RandomFlip(_Images):
 class RandomShift(_Images):
     """Moves each image up to `pixels` along both axes; what is left free becomes 0."""
 
-    def __init__(self, pixels: int, layout: str = "NCHW"):
+    def __init__(self, pixels: int, layout: Layout = "NCHW"):
         super().__init__(layout)
         self.pixels = _check.integer("RandomShift", "pixels", pixels)
 
@@ -83,7 +86,7 @@ class RandomShift(_Images):
 class RandomCrop(_Images):
     """Cuts a piece of `size` out of each image, anywhere in it and in `padding` zeros around."""
 
-    def __init__(self, size, padding: int = 0, layout: str = "NCHW"):
+    def __init__(self, size: Ints, padding: int = 0, layout: Layout = "NCHW"):
         super().__init__(layout)
         self.size = _check.sizes("RandomCrop", "size", size, 2)
         self.padding = _check.integer("RandomCrop", "padding", padding, minimum=0)
@@ -106,7 +109,7 @@ class RandomRotate(_Images):
     """
 
     def __init__(self, degrees: float, zoom: tuple[float, float] = (1.0, 1.0),
-                 layout: str = "NCHW"):
+                 layout: Layout = "NCHW"):
         super().__init__(layout)
         self.degrees = _check.number("RandomRotate", "degrees", degrees, 0)
         low, high = zoom
@@ -123,7 +126,7 @@ class RandomRotate(_Images):
 class Normalize:
     """(x - mean) / std for each channel; it needs no generator, so it suits `ImageFolder` too."""
 
-    def __init__(self, mean, std=1.0, layout: str = "NCHW"):
+    def __init__(self, mean: ArrayLike, std: ArrayLike = 1.0, layout: Layout = "NCHW"):
         self.layout = _check.option("Normalize", "layout", layout, ("NCHW", "NHWC"))
         self.mean, self.std = (np.atleast_1d(np.asarray(value, np.float64))
                                for value in (mean, std))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from engine.nn import _check, devices
 from engine.nn.combine import Identity, as_layer
+from engine.nn.layer import Layer
 
 
 class Auxiliary(Identity):
@@ -26,7 +29,8 @@ class Auxiliary(Identity):
 
     output = dy = None
 
-    def __init__(self, layers, weight=0.3, *, name=None):
+    def __init__(self, layers: Layer | Sequence[Layer], weight: float = 0.3, *,
+                 name: str | None = None):
         super().__init__(name)
         self.layers = as_layer(self.title, "layers", layers, name="")
         self.weight = _check.number(self.title, "weight", weight, 0)

@@ -5,6 +5,13 @@ A callback of your own derives from `Callback` and has any of its methods.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from engine.nn._typing import Path
+
+if TYPE_CHECKING:
+    from engine.nn.model import Model
+
 import csv
 import io
 import math
@@ -27,19 +34,19 @@ class Callback:
     comes_last = False  # whether it is told after all others
     writes = False  # whether it leaves files: of several ranks only the first one's is told
 
-    def on_train_begin(self, model) -> None:
+    def on_train_begin(self, model: Model) -> None:
         pass
 
-    def on_batch_end(self, model, step: int, logs: dict[str, float]) -> None:
+    def on_batch_end(self, model: Model, step: int, logs: dict[str, float]) -> None:
         """After batch `step` of the epoch, counted from 0; `logs` are the means so far."""
 
-    def on_epoch_end(self, model, epoch: int, logs: dict[str, float]) -> None:
+    def on_epoch_end(self, model: Model, epoch: int, logs: dict[str, float]) -> None:
         """After the epoch, counted from 0, and its validation."""
 
-    def on_stop(self, model) -> None:
+    def on_stop(self, model: Model) -> None:
         """When `stop_training` has ended the training."""
 
-    def on_train_end(self, model) -> None:
+    def on_train_end(self, model: Model) -> None:
         """Also when the training ends with an exception."""
 
 
@@ -65,7 +72,8 @@ class Checkpoint(Callback):
     comes_last = True  # it has to save what the others have done
     writes = True
 
-    def __init__(self, path, *, every=None, best=None, when_stopped=False):
+    def __init__(self, path: Path, *, every: int | None = None, best: str | None = None,
+                 when_stopped: bool = False):
         self.path, self.when_stopped = path, bool(when_stopped)
         self.every = None if every is None else _check.integer("Checkpoint", "every", every)
         if every is not None and best is not None:
@@ -105,7 +113,8 @@ class EarlyStopping(Callback):
 
     remembered = ("best", "waited", "arrays")
 
-    def __init__(self, monitor="val_loss", *, patience=5, min_delta=0.0, restore_best=False):
+    def __init__(self, monitor: str = "val_loss", *, patience: int = 5, min_delta: float = 0.0,
+                 restore_best: bool = False):
         self.monitor = monitor
         self.patience = _check.integer("EarlyStopping", "patience", patience)
         self.min_delta = _check.number("EarlyStopping", "min_delta", min_delta, 0)
@@ -141,7 +150,8 @@ class ReduceOnPlateau(Callback):
 
     remembered = ("best", "waited")
 
-    def __init__(self, monitor="val_loss", *, factor=0.1, patience=3, min_delta=0.0, min_lr=0.0):
+    def __init__(self, monitor: str = "val_loss", *, factor: float = 0.1, patience: int = 3,
+                 min_delta: float = 0.0, min_lr: float = 0.0):
         self.monitor = monitor
         self.factor = _check.number("ReduceOnPlateau", "factor", factor, 0, 1)
         self.patience = _check.integer("ReduceOnPlateau", "patience", patience)
@@ -183,7 +193,7 @@ class CSVLogger(Callback):
     remembered = ("rows",)
     writes = True
 
-    def __init__(self, path):
+    def __init__(self, path: Path):
         self.path = path
         self.rows: list[dict] = []
 
@@ -208,7 +218,7 @@ class TensorBoard(Callback):
 
     writes = True
 
-    def __init__(self, folder):
+    def __init__(self, folder: Path):
         self.folder = folder
         self.kind = need("tensorboardX", "the TensorBoard callback", "tensorboard").SummaryWriter
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 import engine
+from engine._typing import Array
 from engine.nn import _check
 from engine.nn.layer import Layer
 
@@ -51,7 +52,8 @@ class SCells(Cells):
         While learning, one cell wins among those of all planes in so large a square.
     """
 
-    def __init__(self, planes, kernel_size, *, padding=0, selectivity=2.0, column=5, name=None):
+    def __init__(self, planes: int, kernel_size: int, *, padding: int = 0,
+                 selectivity: float = 2.0, column: int = 5, name: str | None = None):
         super().__init__(name)
         self.planes = _check.integer(self.title, "planes", planes)
         self.kernel_size = _check.integer(self.title, "kernel_size", kernel_size)
@@ -87,7 +89,7 @@ class SCells(Cells):
         """How many planes have learned something."""
         return int(np.count_nonzero(self.params["inhibition"]))
 
-    def learn(self, x, *, selectivity=None, rate=1e4) -> None:
+    def learn(self, x: Array, *, selectivity: float | None = None, rate: float = 1e4) -> None:
         """See the inputs `x` one after the other, and learn from each.
 
         In every column of cells the one that responds most is a candidate, in every plane the
@@ -139,7 +141,8 @@ class CCells(Cells):
         What is half as strong as can be.
     """
 
-    def __init__(self, kernel_size, *, stride=1, padding=0, alpha=0.5, name=None):
+    def __init__(self, kernel_size: int, *, stride: int = 1, padding: int = 0, alpha: float = 0.5,
+                 name: str | None = None):
         super().__init__(name)
         self.kernel_size = _check.integer(self.title, "kernel_size", kernel_size)
         self.stride = _check.integer(self.title, "stride", stride)

@@ -10,8 +10,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from engine._typing import Activation
 from engine.nn import _check, activations
 from engine.nn.layer import Layer
 from engine.nn.sequential import Sequential, name_layers
@@ -60,7 +63,7 @@ class Concatenate(Branches):
     Source: the inception module of Szegedy et al. 2015, figure 2.
     """
 
-    def __init__(self, branches, *, name=None):
+    def __init__(self, branches: Sequence[Layer | Sequence[Layer]], *, name: str | None = None):
         super().__init__(name)
         if not isinstance(branches, (list, tuple)) or not branches:
             raise ValueError(f"{self.title}: `branches` is {branches!r}, expected a list of at "
@@ -102,7 +105,9 @@ class Residual(Branches):
     Source: He et al. 2016, "Deep Residual Learning for Image Recognition", section 3.2.
     """
 
-    def __init__(self, layers, shortcut=None, *, activation=None, name=None):
+    def __init__(self, layers: Layer | Sequence[Layer],
+                 shortcut: Layer | Sequence[Layer] | None = None, *,
+                 activation: Activation | None = None, name: str | None = None):
         super().__init__(name)
         self.layers = as_layer(self.title, "layers", layers, name="")
         self.shortcut = as_layer(self.title, "shortcut", [] if shortcut is None else shortcut,

@@ -17,7 +17,9 @@ from functools import cache, partial
 import numpy as np
 
 import engine
+from engine._typing import Array, ArrayLike
 from engine.nn import _check, activations, devices
+from engine.nn._typing import Layout
 from engine.nn.activations import ReLU, ReLU6, Sigmoid, Softmax, Tanh
 from engine.nn.combine import Concatenate, Identity, Residual
 from engine.nn.conv import Conv2D
@@ -25,6 +27,7 @@ from engine.nn.dense import Dense, Flatten
 from engine.nn.dropout import Dropout
 from engine.nn.layer import Layer
 from engine.nn.memory_plan import Value, place
+from engine.nn.model import Model
 from engine.nn.norm import BatchNorm, LocalResponseNorm
 from engine.nn.pool import Pool
 from engine.nn.separable import DepthwiseConv2D
@@ -33,7 +36,7 @@ from engine.nn.sequential import Sequential
 ACTIVATIONS = {ReLU: "relu", ReLU6: "relu6", Tanh: "tanh", Sigmoid: "sigmoid"}
 
 
-def compile(model, batch_size: int = 1, *, order: str = "NCHW") -> Compiled:
+def compile(model: Model, batch_size: int = 1, *, order: Layout = "NCHW") -> Compiled:
     """The model for batches of `batch_size` samples, with its weights as they are now.
 
     Parameters
@@ -67,7 +70,7 @@ class Compiled:
         Memory for all intermediate results.
     """
 
-    def __init__(self, model, batch_size, order):
+    def __init__(self, model: Model, batch_size: int, order: Layout):
         self.input_shape = (batch_size, *model.input_shape)
         self.output_shape = (batch_size, *model.output_shape)
         self.dtype, self.layout, self.order = np.dtype(model.dtype), model.layout, order
@@ -85,7 +88,7 @@ class Compiled:
         self._run = [make(*(value.array for value in inputs), out.array)
                      for make, inputs, out in self._steps]
 
-    def __call__(self, x) -> np.ndarray:
+    def __call__(self, x: ArrayLike) -> Array:
         """The outputs for one batch: an array that the next call overwrites."""
         if np.shape(x) != self.input_shape:
             raise ValueError(f"compiled: `x` has shape {np.shape(x)}, expected {self.input_shape}")

@@ -11,7 +11,9 @@ import math
 import numpy as np
 
 import engine
+from engine._typing import Activation, Ints, Padding, PaddingMode
 from engine.nn import _check, activations, initializers
+from engine.nn._typing import Init
 from engine.nn.layer import Layer
 
 
@@ -70,8 +72,11 @@ class ConvLayer(Layer):
 class _Conv(ConvLayer):
     """Convolution along one or two axes."""
 
-    def __init__(self, out_channels, kernel_size, *, stride=1, padding=0, dilation=1, groups=1,
-                 padding_mode="constant", bias=True, activation=None, init=None, name=None):
+    def __init__(self, out_channels: int, kernel_size: Ints, *, stride: Ints = 1,
+                 padding: Padding = 0, dilation: Ints = 1, groups: int = 1,
+                 padding_mode: PaddingMode = "constant", bias: bool = True,
+                 activation: Activation | None = None, init: Init | None = None,
+                 name: str | None = None):
         super().__init__(name)
         self.out_channels = _check.integer(self.title, "out_channels", out_channels)
         self.groups = _check.integer(self.title, "groups", groups)

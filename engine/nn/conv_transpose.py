@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from engine._typing import Activation, Ints, Padding
 from engine.nn import _check
+from engine.nn._typing import Init
 from engine.nn.conv import ConvLayer
 
 
 class _ConvTranspose(ConvLayer):
     """Transposed convolution along one or two axes."""
 
-    def __init__(self, out_channels, kernel_size, *, stride=1, padding=0, output_padding=0,
-                 dilation=1, groups=1, bias=True, activation=None, init=None, name=None):
+    def __init__(self, out_channels: int, kernel_size: Ints, *, stride: Ints = 1,
+                 padding: Padding = 0, output_padding: Ints = 0, dilation: Ints = 1,
+                 groups: int = 1, bias: bool = True, activation: Activation | None = None,
+                 init: Init | None = None, name: str | None = None):
         super().__init__(name)
         self.out_channels = _check.integer(self.title, "out_channels", out_channels)
         self.groups = _check.integer(self.title, "groups", groups)

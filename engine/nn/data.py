@@ -10,7 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
+from engine._typing import Array, Ints
 from engine.nn import _check, photos
+from engine.nn._typing import Layout
+from engine.nn._typing import Path as Path_
 
 ENDINGS = (".jpg", ".jpeg", ".png", ".bmp", ".gif", ".webp", ".tif", ".tiff")
 
@@ -40,7 +43,8 @@ class ImageFolder:
         (N, 3, H, W) or (N, H, W, 3): of the images before `transform`.
     """
 
-    def __init__(self, path, size, *, layout="NCHW", transform=None):
+    def __init__(self, path: Path_, size: Ints, *, layout: Layout = "NCHW",
+                 transform: Callable[[Array], Array] | None = None):
         self.size = _check.sizes("ImageFolder", "size", size, 2)
         self.layout = _check.option("ImageFolder", "layout", layout, ("NCHW", "NHWC"))
         self.transform = transform

@@ -7,7 +7,9 @@ import math
 import numpy as np
 
 import engine
+from engine._typing import Activation
 from engine.nn import _check, activations, initializers
+from engine.nn._typing import Init
 from engine.nn.layer import Layer
 
 
@@ -37,7 +39,9 @@ class Dense(Layer):
         Rule for the first weights; None is "he" with ReLU, "glorot" without.
     """
 
-    def __init__(self, out_features, *, bias=True, activation=None, init=None, name=None):
+    def __init__(self, out_features: int, *, bias: bool = True,
+                 activation: Activation | None = None, init: Init | None = None,
+                 name: str | None = None):
         super().__init__(name)
         self.out_features = _check.integer(self.title, "out_features", out_features)
         self.bias = bool(bias)

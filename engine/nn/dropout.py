@@ -12,7 +12,7 @@ class Dropout(Layer):
     Source: Srivastava et al. 2014, in the "inverted" form, where nothing is left to do afterwards.
     """
 
-    def __init__(self, rate=0.5, *, name=None):
+    def __init__(self, rate: float = 0.5, *, name: str | None = None):
         super().__init__(name)
         self.rate = _check.number(self.title, "rate", rate, 0, 1)
 

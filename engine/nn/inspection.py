@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 
+from engine._typing import Array, ArrayLike
 from engine.nn import _check, transfer
 from engine.nn.activations import Sigmoid, Softmax
 from engine.nn.dropout import Dropout
+from engine.nn.model import Model
 
 
-def feature_maps(model, x, layer: str) -> np.ndarray:
+def feature_maps(model: Model, x: ArrayLike, layer: str) -> Array:
     """The output of the layer of that name for samples x, (N, *its output_shape).
 
     The name is one that `Model.freeze` takes.
@@ -23,7 +25,8 @@ def feature_maps(model, x, layer: str) -> np.ndarray:
     return _forward_to(_place("feature_maps", model, layer), np.ascontiguousarray(x, model.dtype))
 
 
-def grad_cam(model, image, *, target: int | None = None, layer: str | None = None) -> np.ndarray:
+def grad_cam(model: Model, image: ArrayLike, *, target: int | None = None,
+             layer: str | None = None) -> Array:
     """Where in an image a network saw a class: a map from 0 to 1, of the size of a layer's maps.
 
     The feature maps of the layer are added up, each with the mean gradient of the class's logit in

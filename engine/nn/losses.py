@@ -9,11 +9,30 @@ and the gradient in z is simply (probability - target) / N.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import ClassVar
+from typing import ClassVar, Protocol
 
 import numpy as np
 
+from engine._typing import Array, ArrayLike, DTypeLike
+from engine.nn._typing import Shape
 from engine.nn.activations import Sigmoid, Softmax, sigmoid, softmax
+
+
+class Loss(Protocol):
+    """What a loss has; `targets` checks the user's y and gives what the others take for it."""
+
+    @property
+    def from_logits(self) -> bool: ...
+
+    activation: ClassVar[type]
+
+    def value(self, y_pred: Array, target: Array) -> float: ...
+
+    def gradient(self, y_pred: Array, target: Array) -> Array: ...
+
+    def correct(self, y_pred: Array, target: Array) -> int: ...
+
+    def targets(self, who: str, y: ArrayLike, output_shape: Shape, dtype: DTypeLike) -> Array: ...
 
 
 @dataclass(frozen=True)

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
+
 import numpy as np
 
+from engine._typing import Array, ArrayLike
 from engine.nn import (
     _check,
     data,
     devices,
     initializers,
+    losses,
     saving,
     summary,
     training,
     transfer,
     weights,
 )
+from engine.nn._typing import Augmentation, Path, Samples, Shape
+from engine.nn.callbacks import Callback
 from engine.nn.layer import Context, Layer
-from engine.nn.parallel import ALONE
+from engine.nn.optimizers import Optimizer
+from engine.nn.parallel import ALONE, Alone
 
 
 class Model(Layer):
@@ -63,7 +70,7 @@ class Model(Layer):
         if input_shape is not None:
             self.prepare(input_shape)
 
-    def prepare(self, input_shape) -> None:
+    def prepare(self, input_shape: Shape) -> None:
         """Build all layers, with new weights, for samples of that shape."""
         shape = tuple(_check.integer(self.title, "input_shape", size) for size in input_shape)
         self.build(shape, Context(np.dtype(self.dtype), self.layout,
@@ -138,10 +145,14 @@ class Model(Layer):
         if self.weights is not None:
             self._gather()
 
-    def fit(self, x, y=None, *, epochs=1, batch_size=32, validation_data=None,
-            validation_split=0.0, loss=None, optimizer=None, augment=None, callbacks=(),
-            shuffle=True, progress=True, workers=0, steps_per_epoch=None, resume=None,
-            parallel=None):
+    def fit(self, x: Samples, y: ArrayLike | None = None, *, epochs: int = 1, batch_size: int = 32,
+            validation_data: tuple[Samples, ArrayLike] | Samples | None = None,
+            validation_split: float = 0.0, loss: losses.Loss | None = None,
+            optimizer: Optimizer | None = None,
+            augment: Augmentation | Sequence[Augmentation] | None = None,
+            callbacks: Iterable[Callback] = (), shuffle: bool = True, progress: bool = True,
+            workers: int = 0, steps_per_epoch: int | None = None, resume: Path | None = None,
+            parallel: Alone | None = None) -> training.History:
         """Train on samples `x` with targets `y`; returns the `History` of losses and accuracies.
 
         Parameters
@@ -221,22 +232,23 @@ class Model(Layer):
         self._need_weights("replace_head")
         return transfer.replace_head(self, classes)
 
-    def evaluate(self, x, y=None, *, batch_size=256, loss=None) -> dict[str, float]:
+    def evaluate(self, x: Samples, y: ArrayLike | None = None, *, batch_size: int = 256,
+                 loss: losses.Loss | None = None) -> dict[str, float]:
         """The mean loss and the accuracy over samples, as a dict; x and y as in `fit`."""
         self._need_weights("evaluate")
         return training.evaluate(self, x, y, batch_size, loss)
 
-    def predict(self, x, *, batch_size=256) -> np.ndarray:
+    def predict(self, x: Samples, *, batch_size: int = 256) -> Array:
         """The outputs for samples, (N, *output_shape)."""
         self._need_weights("predict")
         return training.predict(self, x, batch_size)
 
-    def logits(self, x, *, batch_size=256) -> np.ndarray:
+    def logits(self, x: Samples, *, batch_size: int = 256) -> Array:
         """As `predict`, without the Softmax or Sigmoid at the end."""
         self._need_weights("logits")
         return training.predict(self, x, batch_size, logits=True)
 
-    def load_weights(self, source) -> str:
+    def load_weights(self, source: Path | Mapping[str, Array]) -> str:
         """Take the weights from a file of another library: see `engine.nn.weights`."""
         self._need_weights("load_weights")
         return weights.load(self, source)
@@ -246,7 +258,7 @@ class Model(Layer):
         self._need_weights("summary")
         print(summary.table(self))
 
-    def save(self, path) -> None:
+    def save(self, path: Path) -> None:
         """Write the model to a safetensors file; an older file is replaced only by a whole new one.
         """
         self._need_weights("save")

@@ -35,7 +35,8 @@ class BatchNorm(Layer):
     in that paper and in PyTorch.
     """
 
-    def __init__(self, *, momentum=0.1, epsilon=1e-5, scale=True, shift=True, name=None):
+    def __init__(self, *, momentum: float = 0.1, epsilon: float = 1e-5, scale: bool = True,
+                 shift: bool = True, name: str | None = None):
         super().__init__(name)
         self.momentum = _check.number(self.title, "momentum", momentum, 0, 1 + 1e-9)
         self.epsilon = _check.number(self.title, "epsilon", epsilon, 0)
@@ -134,7 +135,8 @@ class LocalResponseNorm(Layer):
     0.0001 is ``alpha=5e-4`` here, with ``size=5, beta=0.75, k=2``.  The defaults are PyTorch's.
     """
 
-    def __init__(self, size=5, *, alpha=1e-4, beta=0.75, k=1.0, name=None):
+    def __init__(self, size: int = 5, *, alpha: float = 1e-4, beta: float = 0.75, k: float = 1.0,
+                 name: str | None = None):
         super().__init__(name)
         self.size = _check.integer(self.title, "size", size)
         self.alpha = _check.number(self.title, "alpha", alpha, 0)

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
 from engine.nn import _check
+from engine.nn._typing import Rate
 
 PIECE = 16384  # numbers: a few such pieces fit a core's own cache
 
@@ -40,7 +42,8 @@ class Optimizer:
     state_names: tuple[str, ...] = ()
     decoupled = False  # whether weight decay stays out of the gradient
 
-    def __init__(self, lr, weight_decay=0.0, clip_norm=None, clip_value=None):
+    def __init__(self, lr: Rate, weight_decay: float = 0.0, clip_norm: float | None = None,
+                 clip_value: float | None = None):
         who = type(self).__name__
         self.lr = lr if callable(lr) else _check.number(who, "lr", lr, 0)
         self.weight_decay = _check.number(who, "weight_decay", weight_decay, 0)
@@ -92,7 +95,8 @@ class SGD(Optimizer):
     (Sutskever et al. 2013, section 2).  `options` are those of `Optimizer`.
     """
 
-    def __init__(self, lr=0.01, *, momentum=0.0, nesterov=False, **options):
+    def __init__(self, lr: Rate = 0.01, *, momentum: float = 0.0, nesterov: bool = False,
+                 **options: Any):
         super().__init__(lr, **options)
         self.momentum = _check.number("SGD", "momentum", momentum, 0, 1)
         self.nesterov = bool(nesterov)
@@ -116,7 +120,8 @@ class Adam(Optimizer):
 
     state_names = ("mean", "square")
 
-    def __init__(self, lr=0.001, *, beta1=0.9, beta2=0.999, eps=1e-7, **options):
+    def __init__(self, lr: Rate = 0.001, *, beta1: float = 0.9, beta2: float = 0.999,
+                 eps: float = 1e-7, **options: Any):
         who = type(self).__name__
         super().__init__(lr, **options)
         self.beta1 = _check.number(who, "beta1", beta1, 0, 1)
@@ -139,7 +144,7 @@ class AdamW(Adam):
 
     decoupled = True
 
-    def __init__(self, lr=0.001, *, weight_decay=0.01, **options):
+    def __init__(self, lr: Rate = 0.001, *, weight_decay: float = 0.01, **options: Any):
         super().__init__(lr, weight_decay=weight_decay, **options)
 
 
@@ -151,7 +156,8 @@ class RMSprop(Optimizer):
     `Optimizer`.  Source: Hinton, Srivastava and Swersky 2012, lecture 6e.
     """
 
-    def __init__(self, lr=0.001, *, rho=0.9, momentum=0.0, eps=1e-7, centered=False, **options):
+    def __init__(self, lr: Rate = 0.001, *, rho: float = 0.9, momentum: float = 0.0,
+                 eps: float = 1e-7, centered: bool = False, **options: Any):
         super().__init__(lr, **options)
         self.rho = _check.number("RMSprop", "rho", rho, 0, 1)
         self.momentum = _check.number("RMSprop", "momentum", momentum, 0, 1)

@@ -7,17 +7,22 @@ from __future__ import annotations
 
 import io
 import math
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from engine._typing import ArrayLike
 from engine.nn import inspection
 from engine.nn._extras import need
+from engine.nn._typing import Path
+from engine.nn.layer import Layer
+from engine.nn.model import Model
 from engine.nn.saving import write_whole
 
 ENLARGED = 512  # mosaics of small tiles are enlarged to about so many pixels
 
 
-def history(values, path, title: str = "") -> None:
+def history(values: Mapping[str, Sequence[float]], path: Path, title: str = "") -> None:
     """Loss and accuracy by epoch, for the training and the validation data: what `fit` returns."""
     figure = _figure(9, 3.6)
     figure.suptitle(title)
@@ -31,7 +36,8 @@ def history(values, path, title: str = "") -> None:
     _save(figure, path)
 
 
-def confusion_matrix(matrix, names, path, title: str = "") -> None:
+def confusion_matrix(matrix: ArrayLike, names: Sequence[str], path: Path,
+                     title: str = "") -> None:
     """The counts of `engine.nn.confusion_matrix`; a field is as dark as its share of the row."""
     matrix, names = np.asarray(matrix), [str(name) for name in names]
     if matrix.shape != (len(names),) * 2:
@@ -50,7 +56,7 @@ def confusion_matrix(matrix, names, path, title: str = "") -> None:
     _save(figure, path)
 
 
-def filters(layer, path, *, limit: int = 64) -> None:
+def filters(layer: Layer, path: Path, *, limit: int = 64) -> None:
     """The filters of a convolution, side by side: of three input channels in colour.
 
     Of other convolutions, the planes of the filters one by one; grey is 0, white the largest.
@@ -64,7 +70,8 @@ def filters(layer, path, *, limit: int = 64) -> None:
     _save_mosaic(tiles[:limit] / 2 + 0.5, path)
 
 
-def feature_maps(model, image, layer: str, path, *, limit: int = 64) -> None:
+def feature_maps(model: Model, image: ArrayLike, layer: str, path: Path, *,
+                 limit: int = 64) -> None:
     """What a layer makes of one image: its first maps, each from black to white."""
     maps = inspection.feature_maps(model, np.asarray(image)[None], layer)[0]
     if maps.ndim != 3:
@@ -75,7 +82,8 @@ def feature_maps(model, image, layer: str, path, *, limit: int = 64) -> None:
     _save_mosaic((maps[:limit] - low) / np.maximum(high - low, np.finfo(maps.dtype).tiny), path)
 
 
-def grad_cam(model, image, path, *, target: int | None = None, layer: str | None = None,
+def grad_cam(model: Model, image: ArrayLike, path: Path, *, target: int | None = None,
+             layer: str | None = None,
              picture=None) -> None:
     """Where a network saw a class: the map of `inspection.grad_cam` over the image.
 

@@ -6,6 +6,7 @@ Those of lines, x (N, C, L) -> y (N, C, OL) or (N, C, 1), differ in the operatio
 from __future__ import annotations
 
 import engine
+from engine._typing import Ints, Padding
 from engine.nn.layer import Layer
 
 
@@ -37,8 +38,8 @@ class Pool(Layer):
 class _IndexedPool(Pool):
     """A pooling that picks one element of each window, and sends the gradient back to it."""
 
-    def __init__(self, kernel_size, *, stride=None, padding=0, dilation=1, ceil_mode=False,
-                 name=None):
+    def __init__(self, kernel_size: Ints, *, stride: Ints | None = None, padding: Padding = 0,
+                 dilation: Ints = 1, ceil_mode: bool = False, name: str | None = None):
         super().__init__(name)
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
         self.dilation, self.ceil_mode = dilation, ceil_mode
@@ -61,8 +62,9 @@ class _IndexedPool(Pool):
 
 
 class _AvgPool(Pool):
-    def __init__(self, kernel_size, *, stride=None, padding=0, ceil_mode=False,
-                 count_include_pad=True, name=None):
+    def __init__(self, kernel_size: Ints, *, stride: Ints | None = None, padding: Padding = 0,
+                 ceil_mode: bool = False, count_include_pad: bool = True,
+                 name: str | None = None):
         super().__init__(name)
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
         self.ceil_mode, self.count_include_pad = ceil_mode, count_include_pad
@@ -73,7 +75,8 @@ class _AvgPool(Pool):
 
 
 class _LpPool(Pool):
-    def __init__(self, kernel_size, *, stride=None, padding=0, ceil_mode=False, p=2, name=None):
+    def __init__(self, kernel_size: Ints, *, stride: Ints | None = None, padding: Padding = 0,
+                 ceil_mode: bool = False, p: float = 2, name: str | None = None):
         super().__init__(name)
         self.kernel_size, self.stride, self.padding = kernel_size, stride, padding
         self.ceil_mode, self.p = ceil_mode, p
@@ -88,7 +91,7 @@ class AdaptiveAvgPool2D(Pool):
 
     operation = "adaptive_avg_pool2d"
 
-    def __init__(self, output_size, *, name=None):
+    def __init__(self, output_size: Ints, *, name: str | None = None):
         super().__init__(name)
         self.output_size = output_size
 
@@ -97,7 +100,7 @@ class AdaptiveAvgPool2D(Pool):
 
 
 class _GlobalLpPool(Pool):
-    def __init__(self, *, p=2, name=None):
+    def __init__(self, *, p: float = 2, name: str | None = None):
         super().__init__(name)
         self.p = p
 

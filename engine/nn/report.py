@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from engine._typing import Array, ArrayLike
 
-def confusion_matrix(y_true, y_pred, classes: int) -> np.ndarray:
+
+def confusion_matrix(y_true: ArrayLike, y_pred: ArrayLike, classes: int) -> Array:
     """Counts (classes, classes): row i, column j is how often class i was taken for j."""
     matrix = np.zeros((classes, classes), np.int64)
     np.add.at(matrix, (np.asarray(y_true), np.asarray(y_pred)), 1)

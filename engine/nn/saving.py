@@ -5,6 +5,13 @@ Nothing in such a file can run code, unlike a pickle.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
+from engine.nn._typing import Path as Path_
+
+if TYPE_CHECKING:
+    from engine.nn.model import Model
+
 import glob
 import json
 import os
@@ -39,7 +46,7 @@ def save(model, path, training: dict | None = None) -> None:
     write_whole(path, need("safetensors.numpy", "saving a model").save(arrays, metadata=metadata))
 
 
-def load(path):
+def load(path: Path_) -> Model:
     """The model that `Model.save` wrote to `path`; one in an ONNX file, if the name ends in .onnx.
 
     Raises

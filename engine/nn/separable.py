@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from engine._typing import Activation, Ints, Padding, PaddingMode
 from engine.nn import _check
+from engine.nn._typing import Init
 from engine.nn.conv import Conv2D, ConvLayer
 from engine.nn.layer import Layer
 
@@ -16,8 +18,10 @@ class DepthwiseConv2D(ConvLayer):
 
     operation = "conv2d"
 
-    def __init__(self, kernel_size, *, multiplier=1, stride=1, padding=0, dilation=1,
-                 padding_mode="constant", bias=True, activation=None, init=None, name=None):
+    def __init__(self, kernel_size: Ints, *, multiplier: int = 1, stride: Ints = 1,
+                 padding: Padding = 0, dilation: Ints = 1, padding_mode: PaddingMode = "constant",
+                 bias: bool = True, activation: Activation | None = None,
+                 init: Init | None = None, name: str | None = None):
         super().__init__(name)
         self.multiplier = _check.integer(self.title, "multiplier", multiplier)
         self.padding_mode = padding_mode
@@ -44,8 +48,11 @@ class SeparableConv2D(Layer):
         As for `DepthwiseConv2D`.
     """
 
-    def __init__(self, out_channels, kernel_size, *, multiplier=1, stride=1, padding=0, dilation=1,
-                 padding_mode="constant", bias=True, activation=None, init=None, name=None):
+    def __init__(self, out_channels: int, kernel_size: Ints, *, multiplier: int = 1,
+                 stride: Ints = 1, padding: Padding = 0, dilation: Ints = 1,
+                 padding_mode: PaddingMode = "constant", bias: bool = True,
+                 activation: Activation | None = None, init: Init | None = None,
+                 name: str | None = None):
         super().__init__(name)
         self.out_channels, self.kernel_size, self.multiplier = out_channels, kernel_size, multiplier
         self.stride, self.padding, self.dilation = stride, padding, dilation

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
+from engine._typing import DTypeLike
+from engine.nn._typing import Layout, Shape
 from engine.nn.layer import Layer
 from engine.nn.model import Model
 
@@ -21,8 +25,9 @@ class Sequential(Model):
         The same seed gives the same first weights, order of samples and dropout, bit for bit.
     """
 
-    def __init__(self, layers, *, input_shape=None, layout="NCHW", dtype="float32", seed=None,
-                 name=None):
+    def __init__(self, layers: Iterable[Layer], *, input_shape: Shape | None = None,
+                 layout: Layout = "NCHW", dtype: DTypeLike = "float32", seed: int | None = None,
+                 name: str | None = None):
         self.layers = list(layers)
         super().__init__(input_shape, layout, dtype, seed, name)
 

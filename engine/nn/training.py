@@ -15,7 +15,7 @@ from engine.nn.optimizers import Adam, Optimizer
 from engine.nn.progress import progress_bar
 
 
-class History(dict):
+class History(dict[str, list[float]]):
     """Name -> one number for each finished epoch: loss, accuracy, val_loss, val_accuracy."""
 
     def add(self, logs: dict[str, float]) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from engine.nn.activations import Softmax
 from engine.nn.conv import Conv2D
 from engine.nn.dense import Dense, Flatten
@@ -9,9 +11,10 @@ from engine.nn.dropout import Dropout
 from engine.nn.models.parts import network, numbered
 from engine.nn.norm import LocalResponseNorm
 from engine.nn.pool import MaxPool2D
+from engine.nn.sequential import Sequential
 
 
-def alexnet(classes: int = 1000, *, input_size: int = 227, **options):
+def alexnet(classes: int = 1000, *, input_size: int = 227, **options: Any) -> Sequential:
     """AlexNet with two groups and local response normalisation: 60,965,224 parameters.
 
     Source: Krizhevsky, Sutskever & Hinton 2012, section 3.5.  Its images of 224 pixels give 55
@@ -41,7 +44,8 @@ def alexnet(classes: int = 1000, *, input_size: int = 227, **options):
     ], input_size, **options)
 
 
-def alexnet_torchvision(classes: int = 1000, *, input_size: int = 224, **options):
+def alexnet_torchvision(classes: int = 1000, *, input_size: int = 224,
+                        **options: Any) -> Sequential:
     """AlexNet in one column without normalisation: 61,100,840 parameters.
 
     Source: Krizhevsky 2014, "One weird trick for parallelizing convolutional neural networks".

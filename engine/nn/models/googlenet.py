@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from engine.nn.activations import Softmax
 from engine.nn.auxiliary import Auxiliary
 from engine.nn.combine import Concatenate
@@ -11,6 +13,7 @@ from engine.nn.dropout import Dropout
 from engine.nn.models.parts import conv_bn, group, network
 from engine.nn.norm import LocalResponseNorm
 from engine.nn.pool import AdaptiveAvgPool2D, AvgPool2D, GlobalAvgPool2D, MaxPool2D
+from engine.nn.sequential import Sequential
 
 # channels of each module: 1x1; 3x3 after a 1x1; 5x5 after a 1x1; 1x1 after a pool (table 1)
 MODULES = {
@@ -22,7 +25,8 @@ MODULES = {
 }
 
 
-def googlenet(classes: int = 1000, *, aux: bool = False, input_size: int = 224, **options):
+def googlenet(classes: int = 1000, *, aux: bool = False, input_size: int = 224,
+              **options: Any) -> Sequential:
     """GoogLeNet as in the paper: 6,998,552 parameters; 13,378,280 with `aux`, for training.
 
     Source: Szegedy et al. 2015, "Going Deeper with Convolutions", table 1 and figure 3.
@@ -55,7 +59,7 @@ def googlenet(classes: int = 1000, *, aux: bool = False, input_size: int = 224, 
 
 
 def googlenet_torchvision(classes: int = 1000, *, aux: bool = False, input_size: int = 224,
-                          **options):
+                          **options: Any) -> Sequential:
     """GoogLeNet with batch normalisation, as in torchvision: 6,624,904 parameters.
 
     With `aux`, for training, 13,004,888.  There the "5x5" convolutions are 3x3, and the last of the

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from engine.nn.activations import Softmax
 from engine.nn.auxiliary import Auxiliary
 from engine.nn.combine import Concatenate
@@ -9,11 +11,13 @@ from engine.nn.dense import Dense, Flatten
 from engine.nn.dropout import Dropout
 from engine.nn.models.parts import conv_bn, group, network
 from engine.nn.pool import AvgPool2D, GlobalAvgPool2D, MaxPool2D
+from engine.nn.sequential import Sequential
 
 ACROSS, DOWN = dict(kernel_size=(1, 7), padding=(0, 3)), dict(kernel_size=(7, 1), padding=(3, 0))
 
 
-def inception_v3(classes: int = 1000, *, aux: bool = False, input_size: int = 299, **options):
+def inception_v3(classes: int = 1000, *, aux: bool = False, input_size: int = 299,
+                 **options: Any) -> Sequential:
     """Inception v3, 23,834,568 parameters; 27,161,264 with `aux`, for training.
 
     Source: Szegedy et al. 2016, "Rethinking the Inception Architecture", table 1, with the channels

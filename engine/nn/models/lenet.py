@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from engine._typing import DTypeLike
+from engine.nn._typing import Layout
 from engine.nn.activations import Softmax
 from engine.nn.conv import Conv2D
 from engine.nn.dense import Dense, Flatten
@@ -9,7 +11,7 @@ from engine.nn.pool import MaxPool2D
 from engine.nn.sequential import Sequential
 
 
-def lenet5(classes: int = 10, *, layout: str = "NCHW", dtype: str = "float32",
+def lenet5(classes: int = 10, *, layout: Layout = "NCHW", dtype: DTypeLike = "float32",
            seed: int | None = None) -> Sequential:
     """LeNet-5 for 28x28 grey images, with its 61,706 parameters (for 10 classes).
 
@@ -31,7 +33,7 @@ def lenet5(classes: int = 10, *, layout: str = "NCHW", dtype: str = "float32",
         layout=layout, dtype=dtype, seed=seed, name="lenet5")
 
 
-def lenet_caffe(classes: int = 10, *, layout: str = "NCHW", dtype: str = "float32",
+def lenet_caffe(classes: int = 10, *, layout: Layout = "NCHW", dtype: DTypeLike = "float32",
                 seed: int | None = None) -> Sequential:
     """The LeNet that Caffe's examples train on MNIST: 431,080 parameters (for 10 classes).
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from engine.nn.activations import ReLU, ReLU6, Softmax
 from engine.nn.combine import Residual
 from engine.nn.conv import Conv2D
@@ -10,9 +12,10 @@ from engine.nn.dropout import Dropout
 from engine.nn.models.parts import conv_bn, group, network, numbered
 from engine.nn.norm import BatchNorm
 from engine.nn.pool import GlobalAvgPool2D
+from engine.nn.sequential import Sequential
 
 
-def mobilenet_v1(classes: int = 1000, *, input_size: int = 224, **options):
+def mobilenet_v1(classes: int = 1000, *, input_size: int = 224, **options: Any) -> Sequential:
     """MobileNet, 4,231,976 parameters.  Source: Howard et al. 2017, table 1."""
     layers, entering = [conv_bn("conv1", 32, 3, stride=2, padding=1)], 32
     plan = [(64, 1), (128, 2), (128, 1), (256, 2), (256, 1), (512, 2), *[(512, 1)] * 5,
@@ -29,7 +32,7 @@ def mobilenet_v1(classes: int = 1000, *, input_size: int = 224, **options):
                                     Dense(classes, name="fc"), Softmax()], input_size, **options)
 
 
-def mobilenet_v2(classes: int = 1000, *, input_size: int = 224, **options):
+def mobilenet_v2(classes: int = 1000, *, input_size: int = 224, **options: Any) -> Sequential:
     """MobileNet v2, 3,504,872 parameters.  Source: Sandler et al. 2018, table 2."""
     features, entering = [_unit(32, 3, 2)], 32
     for expansion, channels, repeats, stride in [

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
+from engine._typing import Array, ArrayLike, DTypeLike
 from engine.nn import _check
+from engine.nn._typing import Layout
 from engine.nn.cells import CCells, SCells
 from engine.nn.dense import Flatten
 from engine.nn.sequential import Sequential
@@ -12,7 +16,7 @@ from engine.nn.sequential import Sequential
 BATCH = 100  # images whose responses are computed at once; they are learned one after the other
 
 
-def neocognitron(cells: int = 500, *, layout: str = "NCHW", dtype: str = "float32",
+def neocognitron(cells: int = 500, *, layout: Layout = "NCHW", dtype: DTypeLike = "float32",
                  seed: int | None = None) -> Sequential:
     """Three pairs of S- and C-layers for 28x28 grey images; `cells` is how many outputs it has.
 
@@ -31,8 +35,9 @@ def neocognitron(cells: int = 500, *, layout: str = "NCHW", dtype: str = "float3
     ], input_shape=(1, 28, 28), layout=layout, dtype=dtype, seed=seed, name="neocognitron")
 
 
-def self_organize(model: Sequential, x, *, selectivity=(4.0, 2.0, 2.0),
-                  presentations=(500, 1000, None)) -> None:
+def self_organize(model: Sequential, x: ArrayLike, *,
+                  selectivity: Sequence[float] = (4.0, 2.0, 2.0),
+                  presentations: Sequence[int | None] = (500, 1000, None)) -> None:
     """Train a network of S- and C-cells on images `x`, which need no labels.
 
     Each layer of S-cells is finished before the next one begins (Fukushima 2003, section 3).
@@ -55,7 +60,7 @@ def self_organize(model: Sequential, x, *, selectivity=(4.0, 2.0, 2.0),
                 layer.learn(model.forward(images, stop=depth), selectivity=each)
 
 
-def name_cells(model: Sequential, x, y, classes: int = 10) -> np.ndarray:
+def name_cells(model: Sequential, x: ArrayLike, y: ArrayLike, classes: int = 10) -> Array:
     """The class that each output stands for: the one it wins most often, by labels `y` of `x`.
 
     The labels name what the cells have learned, and change none of their weights.

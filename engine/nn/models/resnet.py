@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from engine.nn.activations import ReLU, Softmax
 from engine.nn.combine import Residual
 from engine.nn.conv import Conv2D
@@ -9,14 +11,15 @@ from engine.nn.dense import Dense, Flatten
 from engine.nn.models.parts import group, network, numbered
 from engine.nn.norm import BatchNorm
 from engine.nn.pool import GlobalAvgPool2D, MaxPool2D
+from engine.nn.sequential import Sequential
 
 
-def resnet18(classes: int = 1000, *, input_size: int = 224, **options):
+def resnet18(classes: int = 1000, *, input_size: int = 224, **options: Any) -> Sequential:
     """ResNet-18, 11,689,512 parameters.  Source: He et al. 2016, table 1."""
     return _resnet("resnet18", basic_block, 1, (2, 2, 2, 2), classes, input_size, options)
 
 
-def resnet50(classes: int = 1000, *, input_size: int = 224, **options):
+def resnet50(classes: int = 1000, *, input_size: int = 224, **options: Any) -> Sequential:
     """ResNet-50, 25,557,032 parameters.  Source: He et al. 2016, table 1.
 
     As in torchvision, it is the 3x3 convolution of a block that has the stride.

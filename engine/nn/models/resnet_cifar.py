@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from engine.nn import _check
@@ -14,9 +16,11 @@ from engine.nn.models.parts import network, numbered
 from engine.nn.models.resnet import basic_block, convolution
 from engine.nn.norm import BatchNorm
 from engine.nn.pool import GlobalAvgPool2D
+from engine.nn.sequential import Sequential
 
 
-def resnet_cifar(depth: int = 20, classes: int = 10, *, input_size: int = 32, **options):
+def resnet_cifar(depth: int = 20, classes: int = 10, *, input_size: int = 32,
+                 **options: Any) -> Sequential:
     """ResNet of `depth` 20, 32, 44, 56 or 110, its shortcuts without parameters ("option A").
 
     ResNet-20 has 269,722 parameters.  Source: He et al. 2016, section 4.2.
@@ -26,7 +30,8 @@ def resnet_cifar(depth: int = 20, classes: int = 10, *, input_size: int = 32, **
         [*convolution(1, 16, 3), ReLU()], [], classes, input_size, options)
 
 
-def resnet_cifar_v1(depth: int = 20, classes: int = 10, *, input_size: int = 32, **options):
+def resnet_cifar_v1(depth: int = 20, classes: int = 10, *, input_size: int = 32,
+                    **options: Any) -> Sequential:
     """The same with 1x1 convolutions for shortcuts ("option B")."""
     return _network(f"resnet{depth}_v1", depth, lambda channels, stride, changed: basic_block(
         channels, stride, numbered("downsample", [
@@ -35,7 +40,8 @@ def resnet_cifar_v1(depth: int = 20, classes: int = 10, *, input_size: int = 32,
         [*convolution(1, 16, 3), ReLU()], [], classes, input_size, options)
 
 
-def resnet_cifar_v2(depth: int = 20, classes: int = 10, *, input_size: int = 32, **options):
+def resnet_cifar_v2(depth: int = 20, classes: int = 10, *, input_size: int = 32,
+                    **options: Any) -> Sequential:
     """The same with normalisation and ReLU before each convolution.
 
     Source: He et al. 2016, "Identity Mappings in Deep Residual Networks", figure 1 (b).
@@ -58,7 +64,7 @@ class PadChannels(Layer):
     Source: He et al. 2016, section 3.3, option A.
     """
 
-    def __init__(self, out_channels, stride=1, *, name=None):
+    def __init__(self, out_channels: int, stride: int = 1, *, name: str | None = None):
         super().__init__(name)
         self.out_channels = _check.integer(self.title, "out_channels", out_channels)
         self.stride = _check.integer(self.title, "stride", stride)

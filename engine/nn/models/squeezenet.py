@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from engine.nn.activations import Softmax
 from engine.nn.combine import Concatenate
 from engine.nn.conv import Conv2D
@@ -9,9 +11,11 @@ from engine.nn.dense import Flatten
 from engine.nn.dropout import Dropout
 from engine.nn.models.parts import group, network, numbered
 from engine.nn.pool import GlobalAvgPool2D, MaxPool2D
+from engine.nn.sequential import Sequential
 
 
-def squeezenet1_0(classes: int = 1000, *, input_size: int = 224, last_padding: int = 0, **options):
+def squeezenet1_0(classes: int = 1000, *, input_size: int = 224, last_padding: int = 0,
+                  **options: Any) -> Sequential:
     """SqueezeNet 1.0, 1,248,424 parameters.  Source: Iandola et al. 2016, table 1.
 
     `last_padding` is that of the last convolution: torchvision has 0, the authors' file 1.
@@ -23,7 +27,7 @@ def squeezenet1_0(classes: int = 1000, *, input_size: int = 224, last_padding: i
         fire(64, 256)], classes, input_size, last_padding, options)
 
 
-def squeezenet1_1(classes: int = 1000, *, input_size: int = 224, **options):
+def squeezenet1_1(classes: int = 1000, *, input_size: int = 224, **options: Any) -> Sequential:
     """SqueezeNet 1.1, 1,235,496 parameters: the same for less than half the work.
 
     Source: the authors' repository, forresti/SqueezeNet, SqueezeNet_v1.1.

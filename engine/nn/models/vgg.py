@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from engine.nn.activations import Softmax
 from engine.nn.conv import Conv2D
 from engine.nn.dense import Dense, Flatten
 from engine.nn.dropout import Dropout
 from engine.nn.models.parts import network, numbered
 from engine.nn.pool import MaxPool2D
+from engine.nn.sequential import Sequential
 
 
-def vgg16(classes: int = 1000, *, input_size: int = 224, **options):
+def vgg16(classes: int = 1000, *, input_size: int = 224, **options: Any) -> Sequential:
     """VGG-16, 138,357,544 parameters.  Source: Simonyan & Zisserman 2015, table 1, column D."""
     return _vgg("vgg16", (2, 2, 3, 3, 3), classes, input_size, options)
 
 
-def vgg19(classes: int = 1000, *, input_size: int = 224, **options):
+def vgg19(classes: int = 1000, *, input_size: int = 224, **options: Any) -> Sequential:
     """VGG-19, 143,667,240 parameters.  Source: Simonyan & Zisserman 2015, table 1, column E."""
     return _vgg("vgg19", (2, 2, 4, 4, 4), classes, input_size, options)
 
