@@ -8,6 +8,7 @@
 #include "depthwise_last.h"
 #include "depthwise_weight.h"
 #include "first_layer.h"
+#include "fully_connected.h"
 #include "narrow.h"
 #include "narrow_weight.h"
 #include "pointwise.h"
@@ -98,13 +99,16 @@ static void fill_call(const engine_conv2d *p, int32_t direction, struct call *ca
 }
 
 /* im2col asks for patches, which only the dense kernel makes */
-enum kind { DENSE, POINTWISE, FIRST_LAYER, NARROW, DEPTHWISE, DEPTHWISE_LAST, WINOGRAD, AMX, AMX_POINTWISE };
+enum kind { DENSE, FULLY_CONNECTED, POINTWISE, FIRST_LAYER, NARROW, DEPTHWISE, DEPTHWISE_LAST, WINOGRAD, AMX, AMX_POINTWISE };
 
-static enum kind kind_of(const engine_conv2d *p, const struct call *call) {
+static enum kind kind_of(const engine_conv2d *p, int32_t direction, const struct call *call) {
     if (ELEM_IS_FLOATING && p->algorithm == ENGINE_WINOGRAD) return WINOGRAD;
     if (ELEM_IS_FLOATING && p->algorithm == ENGINE_BF16X6)
         return NAME(amx_pointwise_suits)(call->count, call->c) ? AMX_POINTWISE : AMX;
     if (p->algorithm == ENGINE_IM2COL) return DENSE;
+    if (ELEM_IS_FLOATING && (direction == ENGINE_FORWARD ? NAME(fully_connected_suits)(call->count, call->c)
+                                                         : NAME(fully_connected_data_suits)(call->count, call->c)))
+        return FULLY_CONNECTED;
     if (NAME(pointwise_suits)(call->count, call->c)) return POINTWISE;
     if (NAME(depthwise_last_suits)(call->c)) return DEPTHWISE_LAST;
     if (NAME(depthwise_suits)(call->count, call->across, call->c)) return DEPTHWISE;
@@ -115,6 +119,7 @@ static enum kind kind_of(const engine_conv2d *p, const struct call *call) {
 static enum kind kind_of_weight(const engine_conv2d *p, const struct correlation *c) {
     if (ELEM_IS_FLOATING && p->algorithm == ENGINE_WINOGRAD) return WINOGRAD;
     if (p->algorithm == ENGINE_IM2COL) return DENSE;
+    if (ELEM_IS_FLOATING && NAME(fully_connected_weight_suits)(c)) return FULLY_CONNECTED;
     if (NAME(pointwise_suits)(1, c)) return POINTWISE;
     if (NAME(depthwise_last_suits)(c)) return DEPTHWISE_LAST;
     if (NAME(depthwise_weight_suits)(c)) return DEPTHWISE;
@@ -126,7 +131,13 @@ static void run_call(const engine_conv2d *p, int32_t direction, const elem *sour
     struct call call = count_call(p, direction);
     fill_call(p, direction, &call, workspace);
     void *rest = (char *)workspace + call.bytes;
-    switch (kind_of(p, &call)) {
+    switch (kind_of(p, direction, &call)) {
+        case FULLY_CONNECTED:
+            if (ELEM_IS_FLOATING && direction == ENGINE_FORWARD)
+                NAME(fully_connected)(call.c, source, weight, bias, dest, rest);
+            else if (ELEM_IS_FLOATING)
+                NAME(fully_connected_data)(call.c, source, weight, dest, rest);
+            break;
         case POINTWISE: NAME(pointwise)(call.count, call.across, call.c, source, weight, bias, dest, rest); break;
         case DEPTHWISE: NAME(depthwise)(call.count, call.across, call.c, source, weight, bias, dest, rest); break;
         case DEPTHWISE_LAST: NAME(depthwise_last)(call.count, call.c, source, weight, bias, dest, rest); break;
@@ -154,7 +165,12 @@ static int64_t call_workspace(const engine_conv2d *p, int32_t direction) {
     if (!memory) return INT64_MAX; /* more than any limit: the caller reports that memory is short */
     fill_call(p, direction, &call, memory);
     int64_t most = 0;
-    switch (kind_of(p, &call)) {
+    switch (kind_of(p, direction, &call)) {
+        case FULLY_CONNECTED:
+            if (ELEM_IS_FLOATING)
+                most = direction == ENGINE_FORWARD ? NAME(fully_connected_workspace)(call.c)
+                                                   : NAME(fully_connected_data_workspace)(call.c);
+            break;
         case POINTWISE: most = NAME(pointwise_workspace)(call.c); break;
         case DEPTHWISE: most = NAME(depthwise_workspace)(call.count, call.across, call.c); break;
         case DEPTHWISE_LAST: most = NAME(depthwise_last_workspace)(call.count, call.c); break;
@@ -176,6 +192,7 @@ int64_t NAME(conv2d_workspace)(const engine_conv2d *p, int32_t direction) {
     struct correlation c = forward(p);
     switch (kind_of_weight(p, &c)) {
         case DEPTHWISE_LAST: return NAME(depthwise_last_weight_workspace)(&c);
+        case FULLY_CONNECTED: return ELEM_IS_FLOATING ? NAME(fully_connected_weight_workspace)(&c) : 0;
         case POINTWISE: return NAME(pointwise_weight_workspace)(&c);
         case DEPTHWISE: return NAME(depthwise_weight_workspace)(&c);
         case NARROW: return NAME(narrow_weight_workspace)(&c);
@@ -199,6 +216,9 @@ void NAME(conv2d_backward_weight)(const engine_conv2d *p, const void *dy, const 
         case DEPTHWISE_LAST: NAME(depthwise_last_weight)(&c, x, dy, dweight, workspace); break;
         case DEPTHWISE: NAME(depthwise_weight)(&c, x, dy, dweight, workspace); break;
         case NARROW: NAME(narrow_weight)(&c, x, dy, dweight, workspace); break;
+        case FULLY_CONNECTED:
+            if (ELEM_IS_FLOATING) NAME(fully_connected_weight)(&c, x, dy, dweight, workspace);
+            break;
         case POINTWISE: NAME(pointwise_weight)(&c, x, dy, dweight, workspace); break;
         case FIRST_LAYER:
         case DENSE: NAME(conv2d_weight)(p, dy, x, dweight, workspace); break;
@@ -218,7 +238,7 @@ int64_t NAME(conv2d_packed_bytes)(const engine_conv2d *p, int32_t direction) {
     if (!memory) return 0;
     fill_call(p, direction, &call, memory);
     int64_t bytes = 0;
-    switch (kind_of(p, &call)) {
+    switch (kind_of(p, direction, &call)) {
         case WINOGRAD: bytes = ELEM_IS_FLOATING ? NAME(winograd_packed_bytes)(call.c) : 0; break;
         case DENSE:
             for (int64_t f = 0; f < call.count; f++) bytes += NAME(correlate_packed_bytes)(&call.c[f]);

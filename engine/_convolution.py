@@ -127,7 +127,7 @@ def _backward_weight(call, dy, x):
     image = call.to_kernel(x)
     if call.pads:
         image = _pad.pad(image, call.pads, call.padding_mode)
-    dweight = np.empty(p.weight_shape, p.dtype)
+    dweight = empty_output(p.weight_shape, p.dtype, "nchw")
     _plan.ready(call, "backward_weight", dy, image, dweight)(dy, image, dweight)
     return call.weight(dweight)
 
@@ -216,7 +216,7 @@ def _transposed_data(call, dy, weight):
 
 def _transposed_weight(call, dy, x):
     p = call.problem
-    dweight = np.empty(p.weight_shape, p.dtype)
+    dweight = empty_output(p.weight_shape, p.dtype, "nchw")
     _plan.of(call, "backward_weight")(call.to_kernel(x), dy, dweight)
     return call.weight(dweight)
 

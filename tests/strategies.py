@@ -23,6 +23,8 @@ from engine._problem import (
 )
 
 CHANNELS = (1, 2, 3, 4, 6, 8, 15, 16, 17, 31, 33, 63, 64, 65, 100, 130)
+FEATURES = ((1, 1), (1, 40), (9, 1), (15, 17), (33, 10), (64, 49), (130, 97), (300, 33), (513, 50),
+            (1030, 20), (1100, 7), (7, 1100), (40, 1040))  # of fully connected layers: in, out
 WIDTHS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 12, 14, 15, 16, 17, 28, 31, 32, 33, 48, 64, 65)
 FLOATS = ("float32", "float64", "float16", "bfloat16")
 INTEGERS = ("int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64")
@@ -227,6 +229,8 @@ def _axis(draw, kernels, room, plain, same=False):
 @st.composite
 def conv2d_cases(draw, dtypes=DTYPES, only_3x3=False):
     """Any problem; or one with a 3x3 kernel, no stride and no dilation."""
+    if not only_3x3 and draw(st.integers(0, 7)) == 0:
+        return draw(_fully_connected_cases(dtypes))
     g, ic, oc = draw(_channels())
     n = draw(st.sampled_from((1, 1, 2, 3, 5, 0)))
     room = max(1, MAX_MACS // max(1, n * oc * (ic // g)))
@@ -246,6 +250,26 @@ def conv2d_cases(draw, dtypes=DTYPES, only_3x3=False):
         pad_r=_touched(iw, pl, kw, sw, dw, ow), dil_h=dh, dil_w=dw,
         dtype=named_dtype(draw(st.sampled_from(dtypes))), bias=draw(st.booleans()),
         activation=draw(st.sampled_from((None, None, "relu"))))
+    return draw(_conv_case(problem))
+
+
+@st.composite
+def _fully_connected_cases(draw, dtypes):
+    """Images of one pixel, batches and channels across all blocks of their kernels."""
+    g, ic, oc = draw(st.sampled_from((1, 1, 1, 2, 3))), *draw(st.sampled_from(FEATURES))
+    n = draw(st.sampled_from([n for n in (1, 2, 3, 4, 5, 7, 8, 9, 12, 16, 65, 130, 0)
+                              if n * ic * oc <= MAX_MACS]))
+    stride, size = draw(st.sampled_from(((1, 1), (1, 1), (3, 3), (4, 2))))
+    problem = Conv2dProblem(
+        n=n, g=g, ic=g * ic, ih=size, iw=size, oc=g * oc, oh=1, ow=1, kh=1, kw=1,
+        stride_h=stride, stride_w=stride, pad_t=0, pad_b=0, pad_l=0, pad_r=0, dil_h=1, dil_w=1,
+        dtype=named_dtype(draw(st.sampled_from(dtypes))), bias=draw(st.booleans()),
+        activation=draw(st.sampled_from((None, None, "relu"))))
+    return draw(_conv_case(problem))
+
+
+@st.composite
+def _conv_case(draw, problem):
     memory = draw(views())
     order = "nhwc" if memory[0] == "nhwc" else "nchw"
     return ConvCase(replace(problem, order=order), draw(seeds()), memory, draw(st.booleans()))

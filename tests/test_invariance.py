@@ -16,7 +16,7 @@ LARGE = [  # enough work for several threads, in ways to split it: images, rows,
     "mb3g1ic32oc64ih28oh28kh3ph1", "mb2g1ic3oc64ih64oh32kh7sh2ph3", "mb5g1ic6oc16ih14oh10kh5",
     "mb2g1ic128oc130ih7oh7kh3ph1", "mb2g1ic200oc100ih14oh14kh1", "mb3g48ic48oc48ih28oh28kh3ph1",
     "mb2g1ic64oc64ih28oh14kh3sh2ph1", "mb2g4ic32oc64ih20oh20kh3ph1",
-    "mb2g1ic32oc32ih28oh28kh3dh1ph2", "mb3g1ic512oc70ih1oh1kh1",
+    "mb2g1ic32oc32ih28oh28kh3dh1ph2", "mb3g1ic512oc70ih1oh1kh1", "mb9g1ic1100oc300ih1oh1kh1",
 ]
 DEFAULT = pytest.param(None, id="default")
 

@@ -268,15 +268,13 @@ def _reordered(weight, shape, layout, order):
 
 
 def _planned(weight, bias, **options):
-    """What makes the step of a convolution; rows of features are pixels of one image."""
-    plan = cache(lambda shape, layout: engine.plan_conv2d(shape, weight, bias, layout=layout,
-                                                          **options))
+    """What makes the step of a convolution; a row of features is an image of one pixel."""
+    plan = cache(lambda shape: engine.plan_conv2d(shape, weight, bias, **options))
 
     def make(source, out):
-        layout = "NCHW"
         if source.ndim == 2:
-            source, out, layout = source[None, :, None, :], out[None, :, None, :], "NHWC"
-        return plan(source.shape, layout).bind(source, out)
+            source, out = source[:, :, None, None], out[:, :, None, None]
+        return plan(source.shape).bind(source, out)
 
     return make
 

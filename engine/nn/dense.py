@@ -26,8 +26,8 @@ class Flatten(Layer):
 class Dense(Layer):
     """Every output is a weighted sum of all inputs plus a bias: ``x @ weight.T + bias``.
 
-    That is a 1x1 convolution over one image whose pixels are the samples and whose channels are
-    the features, and it is computed as that: the same kernels and threads do all the work.
+    That is a 1x1 convolution of images of one pixel, whose channels are the features, and it is
+    computed as that.
 
     Parameters
     ----------
@@ -56,31 +56,22 @@ class Dense(Layer):
         return params | ({"bias": np.zeros(self.out_features)} if self.bias else {})
 
     def forward(self, x, training=False):
-        if len(x) == 0:  # an image without pixels is none
-            if training:
-                self.keep(x, None)
-            return np.empty((0, self.out_features), x.dtype)
-        y = engine.conv2d(_as_image(x), self.params["weight"][:, :, None, None],
-                          self.params.get("bias"), activation=self.activation, layout="NHWC")
-        y = y.reshape(len(x), self.out_features)
+        y = engine.conv2d(_as_pixels(x), _as_pixels(self.params["weight"]),
+                          self.params.get("bias"), activation=self.activation)[:, :, 0, 0]
         if training:
             self.keep(x, y if self.activation else None)
         return y
 
     def backward(self, dy, need_dx=True):
         x, y = self.kept()
-        if len(x) == 0:
-            self.set_grads(**dict.fromkeys(self.params, 0))
-            return x if need_dx else None
         if self.activation:
             dy = activations.backward_of(self.activation, dy, y)
         wanted = (["x"] if need_dx else []) + list(self.params)
         dx, dweight, dbias = engine.conv2d_backward(
-            _as_image(dy), _as_image(x), self.params["weight"][:, :, None, None],
-            wrt=wanted, layout="NHWC")
+            _as_pixels(dy), _as_pixels(x), _as_pixels(self.params["weight"]), wrt=wanted)
         self.set_grads(weight=dweight[:, :, 0, 0], **({"bias": dbias} if self.bias else {}))
-        return dx.reshape(x.shape) if need_dx else None
+        return dx[:, :, 0, 0] if need_dx else None
 
 
-def _as_image(rows: np.ndarray) -> np.ndarray:
-    return rows[None, :, None, :]
+def _as_pixels(rows: np.ndarray) -> np.ndarray:
+    return rows[:, :, None, None]
