@@ -117,3 +117,12 @@ int32_t engine_pool2d_backward(const engine_pool2d *pool, const void *dy, const 
     set_floating_mode(mode);
     return wrong;
 }
+
+void engine_chain(const engine_step *step, int64_t steps, void *workspace) {
+    for (const engine_step *end = step + steps; step < end; step++) {
+        if (step->conv)
+            engine_conv2d_forward(step->conv, step->x, step->weight, step->bias, step->y, workspace);
+        else
+            engine_pool2d_forward(step->pool, step->x, step->y, NULL, workspace);
+    }
+}

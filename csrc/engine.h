@@ -49,6 +49,17 @@ void engine_pool2d_forward(const engine_pool2d *pool, const void *x, void *y, in
 int32_t engine_pool2d_backward(const engine_pool2d *pool, const void *dy, const void *x, const int64_t *indices, void *dx,
                                void *workspace);
 
+/* One forward call of a chain: of `conv`, or of `pool` where that is NULL, without indices. */
+typedef struct {
+    const engine_conv2d *conv;
+    const engine_pool2d *pool;
+    const void *x, *weight, *bias;
+    void *y;
+} engine_step;
+
+/* So many steps, one after the other; the workspace is that of the one that needs most. */
+void engine_chain(const engine_step *step, int64_t steps, void *workspace);
+
 /* instruction-set levels: 0 is the weakest; only those below engine_isa_count() run on this processor */
 int32_t engine_isa_count(void);
 const char *engine_isa_name(int32_t level);

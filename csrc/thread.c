@@ -27,10 +27,12 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;    /* guards the sleep 
 static pthread_cond_t wake = PTHREAD_COND_INITIALIZER;
 static pthread_cond_t done = PTHREAD_COND_INITIALIZER;
 
-static int64_t started;               /* helpers alive, all others than the callers; the owner of the pool writes it */
-static _Atomic uint64_t generation;   /* counts jobs; a helper runs each job at most once */
-static _Atomic int64_t running;       /* helpers that have not yet finished the current job */
-static uint64_t born[MAX_THREADS];    /* the generation at which each helper was started: jobs before it are not its own */
+static int64_t started; /* helpers alive, all others than the callers; the owner of the pool writes it */
+
+/* The number of the current job, whether helpers may still begin to help with it, and how many are at it.  A helper that
+   wakes up too late finds the job closed: the caller has done its share and waits for those alone that are at work. */
+enum { CLOSED = 1 << 15, INSIDE = CLOSED - 1, JOB = 1 << 16 };
+static _Atomic uint64_t state = CLOSED;
 
 static struct {
     void (*body)(void *, int64_t, int64_t);
@@ -70,27 +72,46 @@ static void work(int64_t worker) {
     }
 }
 
+static int is_new(uint64_t now, uint64_t seen) { return !(now & CLOSED) && now / JOB != seen; }
+
+/* Whether a job after the one that was `seen` could be joined, which it is then. */
+static int join(uint64_t *seen) {
+    uint64_t now = atomic_load_explicit(&state, memory_order_relaxed);
+    while (is_new(now, *seen))
+        if (atomic_compare_exchange_weak_explicit(&state, &now, now + 1, memory_order_acquire, memory_order_relaxed)) {
+            *seen = now / JOB;
+            return 1;
+        }
+    return 0;
+}
+
+static void leave(void) {
+    uint64_t before = atomic_fetch_sub_explicit(&state, 1, memory_order_release);
+    if ((before & CLOSED) && (before & INSIDE) == 1) { /* the last one, and the caller may be asleep */
+        pthread_mutex_lock(&lock);
+        pthread_cond_signal(&done);
+        pthread_mutex_unlock(&lock);
+    }
+}
+
 static void *helper(void *argument) {
     int64_t worker = (int64_t)(intptr_t)argument;
-    uint64_t seen = born[worker];
+    uint64_t seen = 0;
     for (;;) {
         /* a short spin catches the next layer of a network, then sleep until somebody calls */
-        for (int spin = 0; spin < SPINS && atomic_load_explicit(&generation, memory_order_acquire) == seen; spin++) relax();
-        if (atomic_load_explicit(&generation, memory_order_acquire) == seen) {
+        int joined = join(&seen);
+        for (int spin = 0; spin < SPINS && !joined; spin++) relax(), joined = join(&seen);
+        if (!joined) {
             pthread_mutex_lock(&lock);
-            while (atomic_load_explicit(&generation, memory_order_acquire) == seen) pthread_cond_wait(&wake, &lock);
+            while (!is_new(atomic_load_explicit(&state, memory_order_relaxed), seen)) pthread_cond_wait(&wake, &lock);
             pthread_mutex_unlock(&lock);
+            continue;
         }
-        seen = atomic_load_explicit(&generation, memory_order_acquire);
         if (worker <= job.helpers) {
             set_floating_mode(job.mode);
             work(worker);
         }
-        if (atomic_fetch_sub_explicit(&running, 1, memory_order_acq_rel) == 1) {
-            pthread_mutex_lock(&lock);
-            pthread_cond_signal(&done);
-            pthread_mutex_unlock(&lock);
-        }
+        leave();
     }
     return NULL;
 }
@@ -102,8 +123,7 @@ static void forget(void) {
     pthread_cond_init(&wake, NULL);
     pthread_cond_init(&done, NULL);
     started = 0;
-    atomic_store(&running, 0);
-    atomic_store(&generation, 0);
+    atomic_store(&state, CLOSED);
 }
 
 static void start(int64_t wanted) {
@@ -114,7 +134,6 @@ static void start(int64_t wanted) {
         pthread_attr_t attributes;
         pthread_attr_init(&attributes);
         pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-        born[started + 1] = atomic_load(&generation);
         int failed = pthread_create(&thread, &attributes, helper, (void *)(intptr_t)(started + 1));
         pthread_attr_destroy(&attributes);
         if (failed) return; /* fewer threads than asked for is slower, not wrong */
@@ -135,18 +154,22 @@ void engine_parallel(int64_t threads, int64_t tasks, void (*body)(void *, int64_
     job.helpers = threads - 1;
     job.mode = floating_mode();
     share_out(tasks, threads);
-    atomic_store_explicit(&running, started, memory_order_relaxed);
     pthread_mutex_lock(&lock);
-    atomic_fetch_add_explicit(&generation, 1, memory_order_release);
+    uint64_t number = atomic_load_explicit(&state, memory_order_relaxed) / JOB + 1;
+    atomic_store_explicit(&state, number * JOB, memory_order_release);
     pthread_cond_broadcast(&wake);
     pthread_mutex_unlock(&lock);
 
     work(0);
 
-    for (int spin = 0; spin < SPINS && atomic_load_explicit(&running, memory_order_acquire); spin++) relax();
-    if (atomic_load_explicit(&running, memory_order_acquire)) {
+    uint64_t inside = atomic_fetch_or_explicit(&state, CLOSED, memory_order_acquire) & INSIDE;
+    for (int spin = 0; spin < SPINS && inside; spin++) {
+        relax();
+        inside = atomic_load_explicit(&state, memory_order_acquire) & INSIDE;
+    }
+    if (inside) {
         pthread_mutex_lock(&lock);
-        while (atomic_load_explicit(&running, memory_order_acquire)) pthread_cond_wait(&done, &lock);
+        while (atomic_load_explicit(&state, memory_order_acquire) & INSIDE) pthread_cond_wait(&done, &lock);
         pthread_mutex_unlock(&lock);
     }
     pthread_mutex_unlock(&callers);

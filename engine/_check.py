@@ -185,6 +185,12 @@ def itself(op: str, name: str, value) -> None:
         raise TypeError(f"{op}: `{name}` is {show(value)}, expected an array")
 
 
+def function(op: str, name: str, value) -> None:
+    """Raise unless it can be called."""
+    if not callable(value):
+        raise TypeError(f"{op}: `{name}` is {show(value)}, expected a function")
+
+
 def _computable(dtype: np.dtype) -> bool:
     return (dtype.kind in "iu" or (dtype.kind == "f" and dtype.itemsize in (2, 4, 8))
             or dtype.name == "bfloat16")

@@ -65,8 +65,8 @@ def workspace(nbytes: int) -> np.ndarray:
         If that is more than ENGINE_WORKSPACE_LIMIT allows.
     """
     check_workspace(nbytes)
-    if nbytes >= POOLED_SCRATCH:
-        return _pool.take(nbytes, "scratch")[:nbytes]
+    if nbytes >= POOLED_SCRATCH:  # soon free again: a buffer far too large is as good as any
+        return _pool.take(nbytes, "scratch", at_most=1 << 62)[:nbytes]
     return _aligned(nbytes)
 
 
@@ -104,14 +104,14 @@ class _Pool:
         self.buffers.clear()
         self.most_in_use = 0
 
-    def take(self, nbytes: int, what: str) -> np.ndarray:
+    def take(self, nbytes: int, what: str, at_most: int | None = None) -> np.ndarray:
         """A buffer of `nbytes` or somewhat more that nothing else refers to."""
         if nbytes > _physical_memory():
             raise _check.too_large(what, nbytes, _physical_memory(), "the memory of this machine")
         if not _exact_reference_counts():
             return _allocate(nbytes)
         with self.lock:
-            place = self._best_fit(nbytes)
+            place = self._best_fit(nbytes, 4 * nbytes if at_most is None else at_most)
             if place is None:
                 buffer = self._add(nbytes)
             else:
@@ -119,9 +119,9 @@ class _Pool:
                 self.buffers.append(buffer)
         return buffer
 
-    def _best_fit(self, nbytes: int) -> int | None:
-        """The place of the smallest free buffer that holds `nbytes` and is not 4 times that."""
-        best, best_size = None, 4 * nbytes
+    def _best_fit(self, nbytes: int, at_most: int) -> int | None:
+        """The place of the smallest free buffer of `nbytes` or more, but less than `at_most`."""
+        best, best_size = None, at_most
         for place in reversed(range(len(self.buffers))):
             if nbytes <= self.buffers[place].size < best_size and self._is_free(place):
                 best, best_size = place, self.buffers[place].size

@@ -63,7 +63,7 @@ def signatures(rank):
 
 
 SIGNATURES = signatures(1) | signatures(2) | signatures(3) | {
-    "bind_pool2d": "(op, x, *args, out, **kwargs)"}
+    "bind_pool2d": "(op, x, *args, out, **kwargs)", "chain": "(calls)"}
 
 
 def signature(name):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import threading
+from typing import NamedTuple
 
 from engine import _memory
-from engine._library import ffi
+from engine._library import ffi, lib
 
 SMALL = 1 << 18  # bytes of scratch that every thread keeps, so that small calls allocate nothing
 
@@ -40,6 +41,14 @@ def _small():
         return _local.small
 
 
+class Step(NamedTuple):
+    """What a bound call hands to C, for `chained`: the arguments of an engine_step."""
+
+    fields: dict
+    nbytes: int  # of scratch
+    keeps: tuple  # what has to live as long
+
+
 def bound(function, block, nbytes, *arrays):
     """A call of C for these very arrays, which it keeps: ``function(block, *arrays, scratch)``."""
     _memory.check_workspace(nbytes)
@@ -54,4 +63,33 @@ def bound(function, block, nbytes, *arrays):
 
     run = run if nbytes <= SMALL else run_on_much_scratch
     run.keeps = arrays
+    return run
+
+
+def bound_conv2d(block, nbytes, x, weight, bias, y):
+    """A bound forward convolution."""
+    run = bound(lib.engine_conv2d_forward, block, nbytes, x, weight, bias, y)
+    run.step = Step({"conv": block, "x": address(x), "weight": address(weight),
+                     "bias": address(bias), "y": address(y)}, nbytes, (block, x, weight, bias, y))
+    return run
+
+
+def bound_pool2d(block, nbytes, x, y, indices):
+    """A bound forward pooling."""
+    run = bound(lib.engine_pool2d_forward, block, nbytes, x, y, indices)
+    if indices is None:
+        run.step = Step({"pool": block, "x": address(x), "y": address(y)}, nbytes, (block, x, y))
+    return run
+
+
+def chained(calls):
+    """Bound calls as one, with scratch of its own."""
+    steps = ffi.new("engine_step[]", [call.step.fields for call in calls])
+    owner = _memory.workspace(max(call.step.nbytes for call in calls))
+    work, count, function = ffi.from_buffer(owner), len(calls), lib.engine_chain
+
+    def run():
+        function(steps, count, work)
+
+    run.keeps = owner, *(call.step.keeps for call in calls)
     return run

@@ -11,7 +11,7 @@ import numpy as np
 
 from engine import _config, _library, _memory
 from engine._library import ffi, lib
-from engine.kernels.c_call import address, bound, scratch
+from engine.kernels.c_call import address, bound_conv2d, scratch
 
 ALGORITHMS = ("direct", "im2col", "winograd", "bf16x6")
 
@@ -119,7 +119,7 @@ def bind_forward(problem, algorithm, x, weight, bias, y):
         return None
     p = _describe(problem, algorithm, x, weight, y, relu=problem.activation == "relu")
     nbytes = lib.engine_conv2d_workspace(p, lib.ENGINE_FORWARD)
-    return bound(lib.engine_conv2d_forward, p, nbytes, x, weight, bias, y)
+    return bound_conv2d(p, nbytes, x, weight, bias, y)
 
 
 class PackedWeight:
@@ -164,7 +164,7 @@ def bind_packed(problem, algorithm, x, packed, bias, y):
     p, nbytes = _describe_packed(problem, algorithm, x, packed, y)
     if p is None or lib.engine_get_isa() != packed.level:
         return bind_forward(problem, algorithm, x, packed.weight, bias, y)
-    return bound(lib.engine_conv2d_forward, p, nbytes, x, packed.memory, bias, y)
+    return bound_conv2d(p, nbytes, x, packed.memory, bias, y)
 
 
 def _describe_packed(problem, algorithm, x, packed, y):

@@ -12,7 +12,7 @@ import numpy as np
 
 from engine import _config, _memory
 from engine._library import ffi, lib
-from engine.kernels.c_call import bound
+from engine.kernels.c_call import bound_pool2d
 
 _TYPE = {"float32": lib.ENGINE_F32, "float64": lib.ENGINE_F64,
          "int32": lib.ENGINE_I32, "uint32": lib.ENGINE_I32,
@@ -57,7 +57,7 @@ def bind_forward(problem, x, y, indices):
     if problem.dtype.name not in _TYPE:
         return None
     block, nbytes = _arguments(problem, x, None, y, indices)
-    return bound(lib.engine_pool2d_forward, block, nbytes, x, y, indices)
+    return bound_pool2d(block, nbytes, x, y, indices)
 
 
 def _forward(problem, x, y, indices):

@@ -85,8 +85,8 @@ class Compiled:
     def _bind(self):
         """The steps as functions without arguments, with as many threads as may be used now."""
         self._threads = engine.get_num_threads()
-        self._run = [make(*(value.array for value in inputs), out.array)
-                     for make, inputs, out in self._steps]
+        self._run = engine.chain(make(*(value.array for value in inputs), out.array)
+                                 for make, inputs, out in self._steps)
 
     def __call__(self, x: ArrayLike) -> Array:
         """The outputs for one batch: an array that the next call overwrites."""
@@ -95,8 +95,7 @@ class Compiled:
         if self._threads != engine.get_num_threads():
             self._bind()
         np.copyto(self._x, x, casting="same_kind")
-        for step in self._run:
-            step()
+        self._run()
         return self._y
 
     # ---- from layers to steps; `into` is where the result has to be, if it matters ---------------
@@ -343,13 +342,13 @@ def _channels_down(images):
 
 
 def _softmax(source, out):
-    largest = np.empty((len(source), 1), source.dtype)
+    of_row = np.empty((len(source), 1), source.dtype)
 
     def run():
-        np.max(source, axis=-1, keepdims=True, out=largest)
-        np.subtract(source, largest, out=out)
+        np.maximum.reduce(source, axis=-1, keepdims=True, out=of_row)
+        np.subtract(source, of_row, out=out)
         np.exp(out, out=out)
-        np.sum(out, axis=-1, keepdims=True, out=largest)
-        np.divide(out, largest, out=out)
+        np.add.reduce(out, axis=-1, keepdims=True, out=of_row)
+        np.divide(out, of_row, out=out)
 
     return run
