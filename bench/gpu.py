@@ -1,8 +1,9 @@
 """``python -m bench gpu``: what is right and how fast it is on the GPU of this machine, unattended.
 
-Correctness first (the tests marked ``gpu``, then compute-sanitizer where it is installed), then the
-public panel against cuDNN through torch, then training.  Every step is kept in a file as soon as it
-is done, and a step that fails is noted there; what does not fit into the time is left out.
+Kernels are compiled on all processors, then come the tests marked ``gpu``, the public panel against
+cuDNN through torch, training, and compute-sanitizer where it is installed.  Every step is kept in a
+file as soon as it is done.  What touches the GPU does so in a process of its own: a kernel that
+faults or hangs costs that case alone, and is noted.
 """
 
 from __future__ import annotations
@@ -10,7 +11,6 @@ from __future__ import annotations
 import json
 import math
 import os
-import shutil
 import subprocess
 import sys
 import time
@@ -20,36 +20,40 @@ from pathlib import Path
 import click
 
 from bench import machine
+from bench.gpu_process import said
 
 RESULTS = Path(__file__).with_name("results")
 ROOT = Path(__file__).parent.parent
+RESTARTS = 10  # of the panel, after cases that ended its process
 
 
 @click.command()
 @click.option("--minutes", default=10.0, show_default=True, help="For all of it.")
 @click.option("--batch", default=64, show_default=True, help="N of the convolutions.")
 @click.option("--layers", default="", metavar="REGEX", help="Only layers of such names.")
+@click.option("--results", type=click.Path(path_type=Path), default=RESULTS,
+              help="The folder to write to; bench/results by default.")
 @click.option("--compile", "only_compile", is_flag=True,
               help="Only compile every kernel for sm_80 and sm_90a; needs no GPU.")
-def gpu(minutes, batch, layers, only_compile) -> None:
+def gpu(minutes, batch, layers, results, only_compile) -> None:
     """Check and measure the CUDA backend, against cuDNN."""
+    from bench import gpu_compile
+
     if only_compile:
-        compile_all()
+        gpu_compile.table()
         return
     from engine.kernels.cuda_support.toolchain import driver
 
     if driver.missing():
         raise click.ClickException(driver.missing())
-    report = Report(time.monotonic() + 60 * minutes)
-    report.step("correctness", correctness)
-    report.step("sanitizer", sanitizer)
-    from bench import gpu_panel  # needs torch
-
-    report.step("machine", gpu_panel.describe)
-    report.step("ceilings", gpu_panel.ceilings)
-    report.step("overhead", gpu_panel.overhead)
-    report.step("panel", gpu_panel.panel, report, batch, layers)
-    report.step("training", training)
+    report = Report(time.monotonic() + 60 * minutes, results)
+    report.step("compile", gpu_compile.beforehand, minutes * 12)
+    report.step("correctness", correctness, minutes * 18)
+    for name in ("machine", "ceilings", "overhead"):
+        report.step(name, stage, name, minutes * 6)
+    report.step("panel", panel, report, batch, layers, minutes * 12)
+    report.step("training", stage, "training", minutes * 6)
+    report.step("sanitizer", sanitizer, report)
     click.echo(summary(report.kept))
     click.echo(f"written to {report.path}")
 
@@ -57,8 +61,8 @@ def gpu(minutes, batch, layers, only_compile) -> None:
 class Report:
     """What is known so far, on disk."""
 
-    def __init__(self, end: float):
-        self.end = end
+    def __init__(self, end: float, folder: Path):
+        self.end, self.folder = end, folder
         self.kept: dict = {"host": machine.describe()}
         self.path = None
 
@@ -82,69 +86,82 @@ class Report:
         about = self.kept.get("machine", {})
         name = "-".join(about.get("name", "gpu").lower().split())
         host = self.kept["host"]
-        RESULTS.mkdir(exist_ok=True)
-        path = RESULTS / f"{host['date'][:10]}-{name}-{host['commit']}.json"
+        self.folder.mkdir(parents=True, exist_ok=True)
+        path = self.folder / f"{host['date'][:10]}-{name}-{host['commit']}.json"
         if self.path and self.path != path:
             self.path.unlink(missing_ok=True)
         self.path = path
         path.write_text(json.dumps(self.kept, indent=1) + "\n")
 
 
+# ---- steps in processes of their own -----------------------------------------------------------
+
+def stage(name: str, seconds: float) -> dict:
+    """What one of those in gpu_panel.py finds."""
+    (found,) = said([name], seconds)
+    return found
+
+
+def panel(report, batch: int, layers: str, reserve: float) -> list[dict]:
+    """A row for every case that there is time for; `reserve` seconds are for what comes after."""
+    rows, restarts = [], 0
+    while restarts <= RESTARTS:
+        seconds, before = report.seconds_left - reserve, len(rows)
+        options = {"batch": batch, "only": layers, "first": len(rows), "seconds": seconds,
+                   "ceilings": report.kept.get("ceilings", {})}
+        try:
+            for row in said(["panel", json.dumps(options)], seconds + 60):
+                rows.append(row)
+                report.kept["panel"] = rows
+                report.save()
+            return rows
+        except (RuntimeError, TimeoutError) as error:  # its process is gone: the next case goes on
+            restarts += 1
+            if report.seconds_left < reserve:
+                return rows
+            if len(rows) == before or not rows[-1].get("last words"):
+                rows.append({"layer": f"case {len(rows)}", "direction": "", "kind": "",
+                             "failed": str(error)[:200]})
+    return rows
+
+
 # ---- correctness -------------------------------------------------------------------------------
 
-def correctness() -> dict:
+def correctness(seconds: float) -> dict:
     """The tests marked `gpu`."""
-    return _pytest([sys.executable], "-m", "gpu", "tests/test_cuda_gpu.py")
+    return _pytest([sys.executable], seconds, "-m", "gpu", "tests/test_cuda_gpu.py")
 
 
-def sanitizer() -> dict:
-    """compute-sanitizer over a few of them."""
-    program = shutil.which("compute-sanitizer")
-    if program is None:
+def sanitizer(report) -> dict:
+    """compute-sanitizer over a call of every template of a kernel."""
+    from engine.kernels.cuda_support.toolchain import compiler
+
+    try:
+        program = compiler.tool("compute-sanitizer")
+    except compiler.Missing:
         return {"left out": "compute-sanitizer is not installed"}
     found = {}
-    for tool in ("memcheck", "racecheck"):
+    for left, tool in zip((3, 2, 1), ("memcheck", "racecheck", "synccheck"), strict=True):
         command = [program, "--tool", tool, "--error-exitcode", "9", sys.executable]
-        found[tool] = _pytest(command, "tests/test_cuda_gpu.py", "-k", "captured or tensors",
-                              timeout=90)
+        found[tool] = _pytest(command, max(report.seconds_left / left, 20),
+                              "tests/test_cuda_gpu.py", "-k", "every_template")
     return found
 
 
-def _pytest(python, *args, timeout=240) -> dict:
-    command = [*python, "-m", "pytest", "-q", "--hypothesis-profile=quick", *args]
+def _pytest(python, seconds: float, *args) -> dict:
+    command = [*python, "-m", "pytest", "-q", "-p", "no:cacheprovider",
+               "--hypothesis-profile=quick", *args]
     path = os.pathsep.join(filter(None, (str(ROOT), os.environ.get("PYTHONPATH"))))
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=timeout,
-                          env={**os.environ, "PYTHONPATH": path})
-    lines = done.stdout.strip().splitlines()
-    click.echo("\n".join(lines[-12:]))
-    return {"exit status": done.returncode, "last lines": lines[-3:]}
-
-
-# ---- training ----------------------------------------------------------------------------------
-
-def training(images: int = 256, batch: int = 64) -> dict:
-    """Two epochs of engine.nn's LeNet-5 and ResNet-20 on noise, on the host and on the GPU."""
-    from engine.nn import models
-
-    return {"lenet5": _trained(models.lenet5, (1, 28, 28), images, batch),
-            "resnet20": _trained(models.resnet_cifar, (3, 32, 32), images, batch)}
-
-
-def _trained(build, shape, images, batch) -> dict:
-    import numpy as np
-
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((images, *shape)).astype(np.float32)
-    labels = rng.integers(0, 10, images)
-    found = {}
-    for device in ("cpu", "cuda"):
-        model, seconds = build(seed=0).to(device), []
-        for _ in range(2):  # the first compiles kernels
-            start = time.monotonic()
-            history = model.fit(x, labels, batch_size=batch, progress=False)
-            seconds.append(round(time.monotonic() - start, 2))
-        found[device] = {"loss": history["loss"], "seconds": seconds}
-    return found
+    try:
+        done = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+                              text=True, timeout=seconds, env={**os.environ, "PYTHONPATH": path})
+        status, text = done.returncode, done.stdout
+    except subprocess.TimeoutExpired as error:  # its output is bytes even so
+        text = (error.stdout or b"").decode(errors="replace")
+        status = f"none after {seconds:.0f} s"
+    lines = text.strip().splitlines()
+    click.echo("\n".join(lines[-30:]))
+    return {"exit status": status, "last lines": lines[-3:] if status == 0 else lines[-30:]}
 
 
 # ---- what it comes to --------------------------------------------------------------------------
@@ -166,31 +183,6 @@ def summary(kept: dict) -> str:
     for (direction, kind), values in sorted(ratios.items()):
         mean = math.exp(sum(map(math.log, values)) / len(values))
         lines.append(f"geometric mean of {len(values)}, {direction} {kind}: {mean:.2f} of cuDNN")
-    for name in ("ceilings", "overhead", "correctness", "sanitizer", "training"):
+    for name in ("compile", "ceilings", "overhead", "correctness", "sanitizer", "training"):
         lines.append(f"{name}: {kept.get(name, 'left out')}")
     return "\n".join(lines)
-
-
-# ---- without a GPU -----------------------------------------------------------------------------
-
-def compile_all() -> None:
-    """Every kernel of the catalog, and what each takes."""
-    import collections
-
-    from engine.kernels.cuda_support import catalog
-    from engine.kernels.cuda_support.toolchain import compiler, cubins
-
-    over = 0
-    click.echo(f"{'kernel':56}{'target':8}{'registers':>10}{'spilled':>8}{'stack':>6}"
-               f"{'shared':>7}{'FFMA':>5}{'HMMA':>5}")
-    kernels = list(catalog.kernels())
-    for kernel in kernels:
-        for target in ("sm_80", "sm_90a"):
-            made = cubins.binary(kernel, target)
-            used = compiler.usage(made.report)
-            count = collections.Counter(name.split(".")[0]
-                                        for name in compiler.instructions(made.cubin))
-            over += bool(used.spilled or used.stack)
-            click.echo(f"{kernel.name:56}{target:8}{used.registers:10}{used.spilled:8}"
-                       f"{used.stack:6}{used.shared:7}{count['FFMA']:5}{count['HMMA']:5}")
-    click.echo(f"{len(kernels)} kernels for each of 2 targets, {over} that spill or have a stack")

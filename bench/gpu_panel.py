@@ -2,11 +2,16 @@
 
 A case is captured in a CUDA graph, so what is timed is what the GPU does; before every replay a
 buffer larger than the L2 cache is written.  Times are medians, by CUDA events.
+
+``python -m bench.gpu_panel STAGE`` is what `bench gpu` starts for each of its stages.
 """
 
 from __future__ import annotations
 
+import itertools
+import json
 import statistics
+import sys
 import time
 
 import torch
@@ -14,7 +19,9 @@ import torch.nn.functional as F
 
 import engine
 from bench.cases import Case, cases, symmetric_padding
+from bench.gpu_process import tell
 from bench.layers import load
+from engine import _library
 
 SAMPLES = 15
 FLUSH_BYTES = 256 << 20
@@ -25,7 +32,9 @@ KINDS = {"fp32": (torch.float32, "fp32", False, "fp32"),
          "tf32": (torch.float32, "tf32", True, "tf32"),
          "bf16": (torch.bfloat16, None, True, "bf16")}
 DIRECTIONS = ("forward", "backward_data", "backward_weight")
-LEAST_SECONDS = 40  # left for what comes after the panel
+MATRIX, COPIED = 8192, 1 << 30  # of the ceilings: rows and columns, bytes
+CALLS = 100  # that are timed together, of a small one
+NETWORKS = {"lenet5": (1, 28, 28), "resnet_cifar": (3, 32, 32)}  # to be trained
 DEVICE = "cuda"
 
 
@@ -86,11 +95,10 @@ def ceilings() -> dict:
     for kind, dtype, tf32 in (("fp32", torch.float32, False), ("tf32", torch.float32, True),
                               ("bf16", torch.bfloat16, True)):
         torch.backends.cuda.matmul.allow_tf32 = tf32
-        size = 8192
-        a, b = (torch.randn(size, size, device=DEVICE, dtype=dtype) for _ in range(2))
-        found[kind] = 2 * size**3 / timer(lambda a=a, b=b: a @ b)
+        a, b = (torch.randn(MATRIX, MATRIX, device=DEVICE, dtype=dtype) for _ in range(2))
+        found[kind] = 2 * MATRIX**3 / timer(lambda a=a, b=b: a @ b)
     torch.backends.cuda.matmul.allow_tf32 = False
-    source = torch.empty(1 << 30, dtype=torch.uint8, device=DEVICE)
+    source = torch.empty(COPIED, dtype=torch.uint8, device=DEVICE)
     target = torch.empty_like(source)
     found["copy"] = 2 * source.numel() / timer(lambda: target.copy_(source))
     return found
@@ -110,42 +118,57 @@ def overhead() -> dict:
         for _ in range(20):
             torch.cuda.synchronize()
             start = time.perf_counter()
-            for _ in range(100):
+            for _ in range(CALLS):
                 call()
-            best = min(best, (time.perf_counter() - start) / 100)
+            best = min(best, (time.perf_counter() - start) / CALLS)
         found[name] = round(1e6 * best, 2)
     return found
 
 
 # ---- the panel ---------------------------------------------------------------------------------
 
-def panel(report, batch: int, only: str) -> list[dict]:
-    """A row for every layer, direction and kind that there is time for."""
+def panel(batch: int, only: str, first: int, seconds: float, ceilings: dict) -> None:
+    """Tell a row for every layer, direction and kind from number `first` on, while there is time.
+
+    After an error of CUDA nothing works in this process any more: the next case needs another.
+    """
+    end = time.monotonic() + seconds
     torch.backends.cudnn.benchmark = True
-    timer, rows = Timer(), []
-    layers = load("panel", only=only)
-    ceiling = report.kept.get("ceilings", {})
-    todo = [(case, kind) for kind in KINDS
-            for case in cases(layers, ["forward"], [batch], "float32")]
-    todo += [(case, "pool") for case in cases(layers, ["max", "avg"], [batch], "float32")]
-    todo += [(case, kind) for kind in ("fp32", "bf16")
-             for case in cases(layers, DIRECTIONS[1:], [batch], "float32")]
-    for case, kind in todo:
-        if report.seconds_left < LEAST_SECONDS:
+    timer = Timer()
+    for case, kind in itertools.islice(_todo(batch, only), first, None):
+        if time.monotonic() > end:
             break
         about = {"layer": case.layer, "direction": case.op, "kind": kind,
                  "problem": str(case.problem)}
         try:
-            row = pool_row(case, timer) if kind == "pool" else conv_row(case, kind, timer)
-            about |= row
-            about["share"] = share(case, kind, row["engine"], ceiling)
+            about |= pool_row(case, timer) if kind == "pool" else conv_row(case, kind, timer)
+            about["share"] = share(case, kind, about["engine"], ceilings)
         except Exception as error:  # one layer must not end the run
             about["failed"] = f"{type(error).__name__}: {error}"[:200]
-            torch.cuda.empty_cache()
-        rows.append(about)
-        report.kept["panel"] = rows
-        report.save()
-    return rows
+            if not _is_well():
+                tell(about | {"last words": True})
+                raise
+        tell(about)
+
+
+def _todo(batch: int, only: str):
+    """Cases and kinds, the most telling first."""
+    layers = load("panel", only=only)
+    for kind in KINDS:
+        yield from ((case, kind) for case in cases(layers, ["forward"], [batch], "float32"))
+    yield from ((case, "pool") for case in cases(layers, ["max", "avg"], [batch], "float32"))
+    for kind in ("fp32", "bf16"):
+        yield from ((case, kind) for case in cases(layers, DIRECTIONS[1:], [batch], "float32"))
+
+
+def _is_well() -> bool:
+    """Whether the GPU still answers this process."""
+    try:
+        torch.cuda.synchronize()
+        torch.cuda.empty_cache()
+    except RuntimeError:
+        return False
+    return True
 
 
 def share(case: Case, kind: str, seconds: float, ceiling: dict) -> float:
@@ -197,10 +220,14 @@ def cudnn_call(case: Case, x, weight, dy):
 
 def exact(case: Case, given):
     """One image's result in float64, for the two that look at images one by one."""
-    x, weight, dy = (each.double() for each in given)
-    if case.op == "backward_weight":
-        return cudnn_call(case, x, weight, dy)()
-    return cudnn_call(case, x[:1], weight, dy[:1])()
+    x, weight, dy = given
+    if case.op != "backward_weight":
+        x, dy = x[:1], dy[:1]
+    torch.backends.cudnn.benchmark = False  # which would try algorithms for what runs once
+    try:
+        return cudnn_call(case, x.double(), weight.double(), dy.double())()
+    finally:
+        torch.backends.cudnn.benchmark = True
 
 
 def difference(result, truth) -> float:
@@ -231,3 +258,47 @@ def pool_row(case: Case, timer: Timer) -> dict:
         times["engine"][order], times["peer"][order] = timer(ours), timer(theirs)
     best = {name: min(each.values()) for name, each in times.items()}
     return {**best, "ratio": best["peer"] / best["engine"], "error": error, "orders": times}
+
+
+# ---- training ----------------------------------------------------------------------------------
+
+def training(images: int = 256, batch: int = 64) -> dict:
+    """Two epochs of each network of engine.nn on noise, on the GPU and on the host."""
+    return {name: _trained(name, shape, images, batch) for name, shape in NETWORKS.items()}
+
+
+def _trained(name, shape, images, batch) -> dict:
+    import numpy as np
+
+    from engine.nn import models
+
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((images, *shape)).astype(np.float32)
+    labels = rng.integers(0, 10, images)
+    found = {}
+    for device in ("cuda", "cpu"):
+        if device == "cpu" and _library.lib is None:  # Numba would compile for minutes
+            found[device] = "left out: the C kernels were not built"
+            continue
+        model, seconds = getattr(models, name)(seed=0).to(device), []
+        for _ in range(2):  # the first compiles kernels
+            start = time.monotonic()
+            history = model.fit(x, labels, batch_size=batch, progress=False)
+            seconds.append(round(time.monotonic() - start, 2))
+        found[device] = {"loss": history["loss"], "seconds": seconds}
+    return found
+
+
+STAGES = {"machine": describe, "ceilings": ceilings, "overhead": overhead, "training": training}
+
+
+def run(args: list[str]) -> None:
+    name, *options = args
+    if name == "panel":
+        panel(**json.loads(options[0]))
+    else:
+        tell(STAGES[name]())
+
+
+if __name__ == "__main__":
+    run(sys.argv[1:])

@@ -43,22 +43,30 @@ def host(result):
 @contextlib.contextmanager
 def emulated_torch():
     """The same, and torch's tensors of the host pass for such of the device."""
+    with emulated() as device, torch_on(device.memory) as patch:
+        patch.setattr(type(arrays.OWNERS["torch"]), "stream", lambda self, ordinal: 0)
+        yield device
+
+
+@contextlib.contextmanager
+def torch_on(memory):
+    """torch's tensors of the host pass for CUDA tensors, in memory that kernels may touch."""
     import torch
 
-    with emulated() as device, pytest.MonkeyPatch.context() as patch:
+    with pytest.MonkeyPatch.context() as patch:
         owner = type(arrays.OWNERS["torch"])
         see, address, scratch = owner.see, owner.address, owner.scratch
 
         def register(tensor):
             if tensor.numel():
                 size = tensor.untyped_storage().nbytes()
-                device.memory.register(torch.empty(0, dtype=torch.uint8).set_(
+                memory.register(torch.empty(0, dtype=torch.uint8).set_(
                     tensor.untyped_storage(), 0, (size,)).numpy())
 
         def kept(self, *args):
-            where, memory = scratch(self, *args)
-            register(memory)
-            return where, memory
+            where, tensor = scratch(self, *args)
+            register(tensor)
+            return where, tensor
 
         patch.setattr(owner, "is_cuda", lambda self, value: True)
         patch.setattr(owner, "address", lambda self, value: (register(value),
@@ -66,5 +74,4 @@ def emulated_torch():
         patch.setattr(owner, "see", lambda self, value: (register(value), see(self, value))[1])
         patch.setattr(owner, "scratch", kept)
         patch.setattr(owner, "device", lambda self, ordinal: torch.device("cpu"))
-        patch.setattr(owner, "stream", lambda self, ordinal: 0)
-        yield device
+        yield patch

@@ -10,7 +10,7 @@ from strategies import conv2d_cases, pool2d_cases
 from tolerance import assert_equal
 from variants import Variant
 
-import engine
+import engine.cuda
 from engine._problem import PRECISIONS
 from engine.kernels import conv2d_cuda
 from engine.kernels.cuda_support.toolchain import driver
@@ -39,6 +39,34 @@ def test_precisions_on_small_integers(precision, direction, case):
 @given(case=pool2d_cases())
 def test_pooling(direction, case):
     test_pool2d.check(case, Variant("cuda", None, None), direction)
+
+
+def test_every_template():
+    """A call or two of each kernel, small enough for compute-sanitizer."""
+    x, weight = operands()
+    with engine.use_backend("cuda"):
+        for precision in PRECISIONS:
+            y = engine.conv2d(x, weight, precision=precision, activation="relu")
+            assert_equal(y, np.maximum(naive.conv(x, weight), 0))
+            dweight = engine.conv2d_backward_weight(y, x, weight.shape, precision=precision)
+            np.testing.assert_allclose(dweight, naive.conv_backward_weight(y, x, weight.shape),
+                                       rtol=0.02, atol=0.02 * abs(dweight).max())
+        for order in (x, np.ascontiguousarray(x.transpose(0, 2, 3, 1)).transpose(0, 3, 1, 2)):
+            for algorithm in conv2d_cuda.ALGORITHMS:
+                gradients = engine.conv2d_backward(y, order, weight, algorithm=algorithm)
+                assert_equal(gradients.dbias, naive.conv_backward_bias(y))
+            depthwise = engine.conv2d(order, weight[:8, :1], groups=8)
+            assert_equal(depthwise, naive.conv(x, weight[:8, :1], groups=8))
+            for kind in ("max", "min", "avg", "lp"):
+                pool, back = (getattr(engine, f"{kind}_pool2d{end}") for end in ("", "_backward"))
+                pooled = pool(order, 3, stride=2)
+                dx = back(pooled, order, 3, stride=2)
+                for made, expected in (
+                        (pooled, pool(x, 3, stride=2, backend="numpy")),
+                        (dx, back(pooled, x, 3, stride=2, backend="numpy"))):
+                    np.testing.assert_allclose(made, expected, rtol=1e-5, atol=1e-5)
+    there = engine.cuda.asarray(x)
+    assert_equal(engine.cuda.asnumpy((there + 1).sum(axis=1)), (x + 1).sum(axis=1))
 
 
 # ---- torch -------------------------------------------------------------------------------------
@@ -94,5 +122,6 @@ def test_captured_in_a_graph(torch):
     x.copy_(-x)
     graph.replay()
     torch.cuda.synchronize()
-    expected = engine.max_pool2d(engine.conv2d(*operands_of(x, weight), activation="relu"), 2)
+    expected = np.maximum(naive.conv(*operands_of(x, weight)), 0)
+    expected = expected.reshape(2, 16, 5, 2, 5, 2).max(axis=(3, 5))
     assert_equal(y.cpu().numpy(), expected)

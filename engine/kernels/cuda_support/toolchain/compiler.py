@@ -6,7 +6,9 @@ registers and spills.
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
 import subprocess
 import tempfile
 import types
@@ -95,14 +97,31 @@ def instructions(cubin: bytes) -> list[str]:
 
 
 def tool(name: str) -> str:
-    """The path of a program of the CUDA toolkit's wheels."""
+    """The path of a program of the CUDA toolkit: from its wheels, or of an installed toolkit."""
+    found = _of_wheel(name) or shutil.which(name) or next(filter(Path.exists, _installed(name)), "")
+    if not found:
+        raise Missing(f"engine: CUDA kernels need {name}, which is neither in a wheel nor on the "
+                      'path nor in $CUDA_HOME; pip install "convengine[cuda]"')
+    return str(found)
+
+
+_WHEELS = {"ptxas": "nvidia-cuda-nvcc", "nvdisasm": "nvidia-cuda-nvdisasm",
+           "compute-sanitizer": "nvidia-cuda-sanitizer-api"}
+
+
+def _of_wheel(name: str) -> Path | None:
     try:
-        files = metadata.files({"ptxas": "nvidia-cuda-nvcc",
-                                "nvdisasm": "nvidia-cuda-nvdisasm"}[name])
-    except metadata.PackageNotFoundError as error:
-        raise Missing(f"engine: CUDA kernels need {name} ({error}); "
-                      'pip install "convengine[cuda]"') from None
-    return str(next(file.locate() for file in files if file.stem == name))
+        files = metadata.files(_WHEELS[name])
+    except metadata.PackageNotFoundError:
+        return None
+    paths = (Path(file.locate()) for file in files or () if file.stem == name)
+    return next(filter(Path.exists, paths), None)
+
+
+def _installed(name: str) -> list[Path]:
+    homes = (os.environ.get("CUDA_HOME"), os.environ.get("CUDA_PATH"), "/usr/local/cuda")
+    return [Path(home, folder, name) for home in homes if home
+            for folder in ("bin", "compute-sanitizer")]
 
 
 # ---- rebinding: the same source with other meanings of its names --------------------------------

@@ -12,7 +12,7 @@ from importlib import metadata
 import numpy as np
 
 from ..kernel import Kernel
-from . import cubins
+from . import compiler, cubins
 
 _GRAIN = 512  # bytes: memory is taken in multiples of it
 _CODES = {"ADDRESS": "q", "I64": "q", "I32": "i", "F64": "d"}
@@ -22,11 +22,15 @@ _CODES = {"ADDRESS": "q", "I64": "q", "I32": "i", "F64": "d"}
 def missing() -> str | None:
     """Why no device can be used and what was looked for, or None."""
     looked = []
-    for name in ("cuda-bindings", "numba-cuda", "nvidia-cuda-nvcc"):
+    for name in ("cuda-bindings", "numba-cuda"):
         try:
             looked.append(f"{name} {metadata.version(name)}")
         except metadata.PackageNotFoundError:
             looked.append(f"{name}: not installed")
+    try:
+        looked.append(compiler.tool("ptxas"))
+    except compiler.Missing:
+        looked.append("ptxas: not installed")
     found = "not installed" not in " ".join(looked)
     if found:
         try:
