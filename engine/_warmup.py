@@ -21,7 +21,8 @@ def warm_up() -> Iterator[str]:
             _convolve(x, weight, algorithm)
         if dtype == "float32" and HAS_TILES:
             yield f"convolution, bf16x6, {dtype}"
-            engine.conv2d(x, weight, algorithm="bf16x6", backend="numba")
+            for size in (3, 1):
+                engine.conv2d(x, weight[:, :, :size, :size], algorithm="bf16x6", backend="numba")
         yield f"convolution, one tap, few channels, {dtype}"
         _convolve(x, np.ones((16, 8, 1, 1), dtype), "direct")
         _convolve(x, np.ones((2, 8, 3, 3), dtype), "direct")

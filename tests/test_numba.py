@@ -98,6 +98,21 @@ def test_products_of_parts_load_what_changes(tiles, loads, products):
     assert not any(re.search(r"\(%rsp", line) and "tile" in line for line in found[0])
 
 
+@pytest.mark.skipif(not machine.HAS_TILES, reason="needs the tiles of AMX")
+def test_steps_of_parts_load_what_changes():
+    """Also where other work is done between two steps."""
+    words = numba.types.Array(numba.types.int32, 1, "C")
+
+    def one_step(a, b):
+        tiles_bf16.multiply_step(at(a, 0), at(b, 0))
+
+    function = numba.njit(**jit._OPTIONS)(one_step)
+    function.compile((words, words))
+    text = function.inspect_asm()[function.signatures[0]]
+    assert [text.count(f"\t{name}\t") for name in ("tileloadd", "tdpbf16ps")] == [14, 24]
+    assert not re.search(r"tile\w+\s[^\n]*%r[sb]p", text)
+
+
 # ---- memory ------------------------------------------------------------------------------------
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="protects pages as Linux does")

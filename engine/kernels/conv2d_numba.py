@@ -40,7 +40,7 @@ ALGORITHMS = ("direct", "im2col", "winograd", "bf16x6")
 
 _MARGIN = 2 * MAX_ROWS + 4  # rows of sums that tiles and transpositions touch past the last pixel
 _SLICES = 8  # backward_weight: partial sums, at most, that are added up at the end
-_PARALLEL_MACS = 1 << 19  # less work than this is done before a second thread has woken up
+_PARALLEL_MACS = 1 << 22  # less work than this is done before a second thread has woken up
 
 
 def refusal(problem, direction, algorithm) -> str | None:
@@ -86,9 +86,7 @@ def forward(problem, algorithm, x, weight, bias, y) -> None:
     if algorithm == "bf16x6":
         bf16x6.correlate(problem, "forward", x, weight, bias, y, _threads_for(problem))
         return
-    out, channel, row, col = _steps(weight)
-    roles = (problem.oc // problem.g * out, out, channel, row, col)
-    _correlate(geometry.forward, problem, algorithm, x, weight, roles, bias, y)
+    _correlate("forward", problem, algorithm, x, weight, bias, y)
 
 
 @widened("dx")
@@ -100,9 +98,7 @@ def backward_data(problem, algorithm, dy, weight, dx) -> None:
     if algorithm == "bf16x6":
         bf16x6.correlate(problem, "backward_data", dy, weight, None, dx, _threads_for(problem))
         return
-    out, channel, row, col = _steps(weight)
-    roles = (problem.oc // problem.g * out, channel, out, row, col)
-    _correlate(geometry.backward_data, problem, algorithm, dy, weight, roles, None, dx)
+    _correlate("backward_data", problem, algorithm, dy, weight, None, dx)
 
 
 @widened("dweight")
@@ -148,42 +144,41 @@ def backward_bias(problem, dy, dbias) -> None:
                 _threads_for(problem))
 
 
-def _correlate(direction, problem, algorithm, source, weight, roles, bias, result):
+def _correlate(direction, problem, algorithm, source, weight, bias, result):
     """Pack the weights, then every strip of every image: the body of forward and backward_data."""
     compute = _compute_dtype(problem)
     workers = _threads_for(problem)
     if algorithm == "direct" and pointwise.suits(problem, result):
-        pointwise.correlate(problem, direction is geometry.forward, source, weight, bias, result,
-                            workers)
+        pointwise.correlate(problem, direction, source, weight, bias, result, workers)
         return
     wanted = -(-2 * workers // max(1, problem.n * problem.g)) if workers > 1 else 1
-    t = geometry.cached(direction, problem, compute, _pitches(source), wanted)
+    t = geometry.cached(getattr(geometry, direction), problem, compute, _pitches(source), wanted)
+    r = geometry.Roles.of(problem, direction, weight, bias, compute)
     packed = threads.scratch("packed", t.packed_size, compute)
+    steps = (r.group_step, r.out_step, r.channel_step, *r.tap_steps)
     if t.depthwise:  # one block is channels of many groups
-        roles = (0, roles[0], *roles[2:])
+        steps = (0, r.group_step, *steps[2:])
 
     def pack(first, last):
-        pack_weights(first, last, weight, *roles, packed, *t.output_blocks, t.block, t.depth,
+        pack_weights(first, last, weight, *steps, packed, *t.output_blocks, t.block, t.depth,
                      t.phases, t.windows)
 
     threads.run(t.groups * t.blocks, pack, workers if t.packed_size > 1 << 18 else 1)
 
-    has_bias = bias is not None
-    bias = bias.astype(compute, copy=False) if has_bias else np.empty(0, compute)
-    relu = problem.activation == "relu" and direction is geometry.forward
     parts = min(t.blocks, -(-wanted // t.strips))  # share out the output channels if need be
     patch_pixels = t.patch_pixels if algorithm == "im2col" else 0
 
     if t.narrow and algorithm == "direct":
-        narrow.correlate(t, problem.n, source, packed, bias, has_bias, relu, result, workers)
+        narrow.correlate(t, problem.n, source, packed, r.bias, r.has_bias, r.relu, result,
+                         workers)
         return
 
     def correlate(first, last):
         correlate_strips(
-            first, last, source, packed, bias, has_bias, relu, result, t.groups, t.strips, parts,
-            t.strip_rows, t.rows, t.span, t.channels, t.depth, t.outputs, t.dh, t.sy, t.sx, t.pad_t,
-            t.pad_l, t.in_place, t.width, t.channel_pitch, t.row_pitch, t.col_pitch, t.vecs,
-            t.blocks, t.phases, t.taps, t.pixels, patch_pixels,
+            first, last, source, packed, r.bias, r.has_bias, r.relu, result, t.groups, t.strips,
+            parts, t.strip_rows, t.rows, t.span, t.channels, t.depth, t.outputs, t.dh, t.sy, t.sx,
+            t.pad_t, t.pad_l, t.in_place, t.width, t.channel_pitch, t.row_pitch, t.col_pitch,
+            t.vecs, t.blocks, t.phases, t.taps, t.pixels, patch_pixels,
             threads.scratch("strip", t.strip_size, compute),
             threads.scratch("sums", (t.max_pixels + 2 * _MARGIN) * t.block, compute),
             threads.scratch("patch", patch_pixels and (patch_pixels + MAX_ROWS) * t.max_taps

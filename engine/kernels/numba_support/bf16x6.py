@@ -17,7 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from . import geometry, threads
+from . import geometry, pointwise_bf16, threads
 from .arithmetic import add
 from .copies import planes_to_pixels
 from .jit import inline, kernel
@@ -54,7 +54,9 @@ def wins(problem, direction) -> bool:
     p = problem
     _, rows, _ = geometry.axes(p, direction)[0][0]
     _, cols, _ = geometry.axes(p, direction)[2][0]
-    return (p.kh * p.kw > 1 and min(p.ic, p.oc) // p.g >= _FEWEST_CHANNELS
+    if p.kh * p.kw == 1:
+        return pointwise_bf16.wins(p, direction)
+    return (min(p.ic, p.oc) // p.g >= _FEWEST_CHANNELS
             and rows * cols >= _FEWEST_PIXELS)
 
 
@@ -130,18 +132,11 @@ def _phase(row, col, pad, step, channels) -> Phase:
 def correlate(problem, direction, source, weight, bias, result, workers) -> None:
     """The forward or data-gradient convolution of that problem."""
     p = problem
-    forward = direction == "forward"
-    out_step, channel_step, *tap_steps = (step // weight.itemsize for step in weight.strides)
-    group_step = p.oc // p.g * out_step
-    channels, outputs = p.ic // p.g, p.oc // p.g
-    step, spread = (p.stride_h, p.stride_w), (1, 1)
-    if not forward:
-        out_step, channel_step = channel_step, out_step
-        channels, outputs = outputs, channels
-        step, spread = spread, step
-    has_bias = bias is not None
-    bias = bias if has_bias else np.empty(0, result.dtype)
-    relu = forward and p.activation == "relu"
+    if pointwise_bf16.suits(p, source, result):
+        pointwise_bf16.correlate(p, direction, source, weight, bias, result, workers)
+        return
+    r = geometry.Roles.of(p, direction, weight, bias, result.dtype)
+    channels, outputs, step = r.channels, r.outputs, r.from_step
     tiles = -(-outputs // LINES)
     padded = -(-channels // lanes_of(result.dtype)) * lanes_of(result.dtype)
 
@@ -157,8 +152,9 @@ def correlate(problem, direction, source, weight, bias, result, workers) -> None
         packed = threads.scratch("words", p.g * tiles * steps * PARTS * TILE_WORDS, np.int32)
 
         def pack(first, last, phase=phase, taps=taps, packed=packed):
-            pack_words(first, last, weight, group_step, out_step, channel_step, *tap_steps, packed,
-                       phase.windows, tiles, outputs, channels, phase.pairs, phase.blocks,
+            pack_words(first, last, weight, r.group_step, r.out_step, r.channel_step,
+                       *r.tap_steps, packed, phase.windows, tiles, outputs, channels, phase.pairs,
+                       phase.blocks,
                        threads.scratch("taps", 2 * phase.pairs * taps * LINES, np.float32))
 
         threads.run(p.g * tiles, pack, workers)
@@ -166,10 +162,10 @@ def correlate(problem, direction, source, weight, bias, result, workers) -> None
         def work(first, last, phase=phase, steps=steps, chunk=chunk, strips=strips, parts=parts,
                  pixels=pixels, span=span, turn=turn, packed=packed):
             correlate_words(
-                first, last, source, packed, phase.offsets, bias, has_bias, relu, result, p.g,
-                *strips, parts, *phase.strip, *phase.size, *step, *phase.deals, *phase.dealt,
+                first, last, source, packed, phase.offsets, r.bias, r.has_bias, r.relu, result,
+                p.g, *strips, parts, *phase.strip, *phase.size, *step, *phase.deals, *phase.dealt,
                 *phase.pad, channels, outputs, phase.pairs, phase.blocks, tiles, chunk,
-                *phase.first, *spread, turn,
+                *phase.first, *r.to_step, turn,
                 threads.scratch("strip words", phase.words, np.int32),
                 threads.scratch("pixels", turn * min(span, source.shape[3]) * padded, np.float32),
                 threads.scratch("sums", (pixels + SIDE) * SIDE + SPARE, np.float32),

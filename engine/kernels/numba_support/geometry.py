@@ -31,6 +31,39 @@ _TILE_COST = {1: 1.3, 2: 1.03, 3: 1.01, 4: 1.0}  # time per vector in a tile of 
 
 
 @dataclass(frozen=True, eq=False)
+class Roles:
+    """Forward and backward_data as one correlation, from a source to a result."""
+
+    group_step: int  # of the weight, in elements
+    out_step: int
+    channel_step: int
+    tap_steps: tuple[int, int]
+    channels: int  # of the source, per group
+    outputs: int  # channels of the result, per group
+    from_step: tuple[int, int]  # rows and columns of the source from one pixel to the next
+    to_step: tuple[int, int]  # the same of the result
+    bias: np.ndarray
+    has_bias: bool
+    relu: bool
+
+    @classmethod
+    def of(cls, problem, direction, weight, bias, dtype) -> Roles:
+        """Those of a direction; bias is None, or as long as the result has channels."""
+        p = problem
+        out, channel, *taps = (step // weight.itemsize for step in weight.strides)
+        turned = {"group_step": p.oc // p.g * out, "tap_steps": tuple(taps),
+                  "has_bias": bias is not None,
+                  "bias": np.empty(0, dtype) if bias is None else bias.astype(dtype, copy=False),
+                  "relu": direction == "forward" and p.activation == "relu"}
+        channels, outputs, step = p.ic // p.g, p.oc // p.g, (p.stride_h, p.stride_w)
+        if direction == "forward":
+            return cls(out_step=out, channel_step=channel, channels=channels, outputs=outputs,
+                       from_step=step, to_step=(1, 1), **turned)
+        return cls(out_step=channel, channel_step=out, channels=outputs, outputs=channels,
+                   from_step=(1, 1), to_step=step, **turned)
+
+
+@dataclass(frozen=True, eq=False)
 class Correlation:
     """result[oy + sy*i, ox + sx*j] = sum of weight * source[dh*i + dr, dw*j + dc] over the taps."""
 

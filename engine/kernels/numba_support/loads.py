@@ -72,6 +72,20 @@ def load_even(typingctx, pointer):
 
 
 @intrinsic
+def zip_zeros(typingctx, vector, half):
+    """The lower (0) or upper (1) half of a vector, with a zero after each number."""
+    def codegen(context, builder, sig, args):
+        count = vector.lanes
+        zero = ir.Constant(args[0].type, None)
+        low, high = (shuffle(builder, args[0], zero, [
+            lane for i in range(count // 2) for lane in (i + part * count // 2, count)])
+            for part in (0, 1))
+        return builder.select(builder.icmp_signed("==", args[1], ir.Constant(INDEX, 0)), low, high)
+
+    return vector(vector, types.intp), codegen
+
+
+@intrinsic
 def load_strided(typingctx, pointer, step, count):
     """``count`` >= 1 numbers ``step`` apart; lanes beyond repeat the last."""
     result = vector_of(pointer.dtype)

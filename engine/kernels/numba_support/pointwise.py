@@ -12,6 +12,7 @@ import numpy as np
 from . import threads
 from .arithmetic import add, at_least
 from .copies import element_steps
+from .geometry import Roles
 from .jit import inline, kernel
 from .loads import lanes, load, load_even, load_part, store, store_part
 from .machine import lanes_of
@@ -26,45 +27,39 @@ _OUTPUTS = 252  # whose sums are kept at a time
 _CHANNELS = 128  # of a panel that stays in the first-level cache
 
 
-def suits(problem, result) -> bool:
-    """Whether it is such a product."""
+def is_product(problem, result) -> bool:
+    """Whether there is one tap, no padding, and a result in planes."""
     p = problem
-    return (p.dtype.kind == "f" and (p.kh, p.kw) == (1, 1)
-            and (p.pad_t, p.pad_b, p.pad_l, p.pad_r) == (0, 0, 0, 0)
-            and min(p.ic, p.oc) // p.g >= 8
+    return ((p.kh, p.kw) == (1, 1) and (p.pad_t, p.pad_b, p.pad_l, p.pad_r) == (0, 0, 0, 0)
             and (result.shape[3] == 1 or result.strides[3] == result.itemsize)
             and result.strides[1] != result.itemsize)
 
 
-def correlate(problem, forward, source, weight, bias, result, workers) -> None:
-    """The forward or data-gradient convolution of that problem."""
+def suits(problem, result) -> bool:
+    """Whether it is such a product, and tiles have enough rows."""
     p = problem
-    dtype = result.dtype
-    out_step, channel_step = (step // weight.itemsize for step in weight.strides[:2])
-    group_step = p.oc // p.g * out_step
-    channels, outputs = p.ic // p.g, p.oc // p.g
-    from_step, to_step = (p.stride_h, p.stride_w), (1, 1)
-    if not forward:
-        out_step, channel_step = channel_step, out_step
-        channels, outputs = outputs, channels
-        from_step, to_step = to_step, from_step
-        if result.shape[2:] != source.shape[2:]:
-            result[...] = 0  # where no tap reaches
+    return p.dtype.kind == "f" and min(p.ic, p.oc) // p.g >= 8 and is_product(p, result)
+
+
+def correlate(problem, direction, source, weight, bias, result, workers) -> None:
+    """The forward or data-gradient convolution of that problem."""
+    p, dtype = problem, result.dtype
+    r = Roles.of(p, direction, weight, bias, dtype)
+    channels, outputs = r.channels, r.outputs
+    if result.shape[2:] != source.shape[2:] and direction != "forward":
+        result[...] = 0  # where no tap reaches
     panel = BEST_VECS * lanes_of(dtype)
     pixels = p.n * p.oh * p.ow
     strip = max(1, min(_PANELS, _STRIP_BYTES // (channels * panel * dtype.itemsize)))
     strip = max(1, min(strip, pixels // (2 * workers * panel))) * panel
     strips = -(-pixels // strip)
     parts = 1 if strips * p.g >= 2 * workers else min(2 * workers, -(-outputs // (2 * MAX_ROWS)))
-    has_bias = bias is not None
-    bias = bias if has_bias else np.empty(0, dtype)
-    relu = forward and p.activation == "relu"
 
     def work(first, last):
         multiply_pixels(
-            first, last, source, weight, group_step, out_step, channel_step, bias, has_bias, relu,
-            result, p.g, strips, parts, pixels, strip, p.oh, p.ow, *from_step, *to_step, channels,
-            outputs,
+            first, last, source, weight, r.group_step, r.out_step, r.channel_step, r.bias,
+            r.has_bias, r.relu, result, p.g, strips, parts, pixels, strip, p.oh, p.ow,
+            *r.from_step, *r.to_step, channels, outputs,
             threads.scratch("strip", channels * strip, dtype),
             threads.scratch("sums", (_OUTPUTS + MAX_ROWS) * panel, dtype),
             threads.scratch("rows", channels + _OUTPUTS + MAX_ROWS + CHUNK, np.int64))

@@ -25,6 +25,7 @@ SIDE = 2 * LINES  # rows and columns of one product
 WORDS = types.CPointer(types.int32)
 _ORDER = ((0, 2), (0, 1), (1, 1), (1, 0), (2, 0), (0, 0))  # parts of rows and columns that meet:
 # from small to large products, and only one operand changes from one to the next
+_WORD = ir.IntType(32)
 _ROWS, _COLS = 4, 6  # the first tile of either operand; sums are in tiles 0 to 3
 
 
@@ -73,44 +74,88 @@ def multiply(typingctx, row_tiles, col_tiles, steps, offsets, rows, row_pitch, r
     """
     if not all(isinstance(each, types.IntegerLiteral) for each in (row_tiles, col_tiles)):
         return None
-    row_count, col_count = row_tiles.literal_value, col_tiles.literal_value
+    tiles = row_tiles.literal_value, col_tiles.literal_value
 
     def codegen(context, builder, sig, args):
-        _emit(builder, row_count, col_count, *args[2:])
+        _, _, steps, offsets, rows, row_pitch, row_part, cols, sums = args
+        _clear(builder, *tiles)
+        with cgutils.for_range(builder, steps) as loop:
+            at_step = builder.load(element_pointer(builder, INDEX, offsets, loop.index), typ=INDEX)
+            row_at = element_pointer(builder, _WORD, rows, at_step)
+            step_words = ir.Constant(INDEX, PARTS * tiles[1] * TILE_WORDS)
+            col_at = element_pointer(builder, _WORD, cols, builder.mul(loop.index, step_words))
+            _step(builder, *tiles, row_at, row_pitch, row_part, col_at)
+        _keep(builder, *tiles, sums)
         return context.get_dummy_value()
 
     return types.void(row_tiles, col_tiles, types.intp, types.CPointer(types.int64), WORDS,
                       types.intp, types.intp, WORDS, sums), codegen
 
 
-def _emit(builder, row_tiles, col_tiles, steps, offsets, rows, row_pitch, row_part, cols, sums):
-    """The LLVM code of a product."""
-    word = ir.IntType(32)
-    line = ir.Constant(INDEX, 64)
+@intrinsic
+def clear_sums(typingctx):
+    """The sums of two tiles of rows and two of columns are zero.
+
+    With ``multiply_step`` and ``keep_sums`` a product step by step, other work in between.
+    """
+    def codegen(context, builder, sig, args):
+        _clear(builder, 2, 2)
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
+def multiply_step(typingctx, rows, cols):
+    """Add a step to them whose rows, too, are lines of words: each [part][2 tiles][line][word]."""
+    def codegen(context, builder, sig, args):
+        pitch, part = ir.Constant(INDEX, LINES), ir.Constant(INDEX, 2 * TILE_WORDS)
+        _step(builder, 2, 2, args[0], pitch, part, args[1])
+        return context.get_dummy_value()
+
+    return types.void(WORDS, WORDS), codegen
+
+
+@intrinsic
+def keep_sums(typingctx, sums):
+    """sums[row][SIDE]."""
+    def codegen(context, builder, sig, args):
+        _keep(builder, 2, 2, args[0])
+        return context.get_dummy_value()
+
+    return types.void(sums), codegen
+
+
+def _pairs(row_tiles, col_tiles):
+    return [(i, j) for i in range(row_tiles) for j in range(col_tiles)]
+
+
+def _clear(builder, row_tiles, col_tiles):
+    for i, j in _pairs(row_tiles, col_tiles):
+        _call(builder, "tilezero", BYTE(2 * i + j))
+
+
+def _step(builder, row_tiles, col_tiles, row_at, row_pitch, row_part, col_at):
+    """The six products of one step."""
     row_bytes = builder.mul(row_pitch, ir.Constant(INDEX, 4))
     next_rows = builder.mul(row_pitch, ir.Constant(INDEX, LINES))
-    pairs = [(i, j) for i in range(row_tiles) for j in range(col_tiles)]
-    for i, j in pairs:
-        _call(builder, "tilezero", BYTE(2 * i + j))
-    with cgutils.for_range(builder, steps) as loop:
-        at_step = builder.load(element_pointer(builder, INDEX, offsets, loop.index), typ=INDEX)
-        row_at = element_pointer(builder, word, rows, at_step)
-        step_words = ir.Constant(INDEX, PARTS * col_tiles * TILE_WORDS)
-        col_at = element_pointer(builder, word, cols, builder.mul(loop.index, step_words))
-        held = (None, None)
-        for row, col in _ORDER:
-            for i in range(row_tiles if row != held[0] else 0):
-                offset = builder.mul(row_part, ir.Constant(INDEX, row))
-                offset = builder.add(offset, next_rows) if i else offset
-                _load(builder, _ROWS + i, element_pointer(builder, word, row_at, offset),
-                      row_bytes)
-            for j in range(col_tiles if col != held[1] else 0):
-                offset = ir.Constant(INDEX, (col * col_tiles + j) * TILE_WORDS)
-                _load(builder, _COLS + j, element_pointer(builder, word, col_at, offset), line)
-            held = row, col
-            for i, j in pairs:
-                _call(builder, "tdpbf16ps", BYTE(2 * i + j), BYTE(_ROWS + i), BYTE(_COLS + j))
-    for i, j in pairs:
+    held = (None, None)
+    for row, col in _ORDER:
+        for i in range(row_tiles if row != held[0] else 0):
+            offset = builder.mul(row_part, ir.Constant(INDEX, row))
+            offset = builder.add(offset, next_rows) if i else offset
+            _load(builder, _ROWS + i, element_pointer(builder, _WORD, row_at, offset), row_bytes)
+        for j in range(col_tiles if col != held[1] else 0):
+            offset = ir.Constant(INDEX, (col * col_tiles + j) * TILE_WORDS)
+            _load(builder, _COLS + j, element_pointer(builder, _WORD, col_at, offset),
+                  ir.Constant(INDEX, 64))
+        held = row, col
+        for i, j in _pairs(row_tiles, col_tiles):
+            _call(builder, "tdpbf16ps", BYTE(2 * i + j), BYTE(_ROWS + i), BYTE(_COLS + j))
+
+
+def _keep(builder, row_tiles, col_tiles, sums):
+    for i, j in _pairs(row_tiles, col_tiles):
         offset = ir.Constant(INDEX, LINES * (i * SIDE + j))
         place = element_pointer(builder, ir.FloatType(), sums, offset)
         _call(builder, "tilestored64", BYTE(2 * i + j), builder.bitcast(place, BYTES),
@@ -142,7 +187,7 @@ def put_words(typingctx, target, low, high, step, count):
                                 bits[1])
             offset = builder.mul(step, ir.Constant(INDEX, part))
             masked_store(builder, words,
-                         element_pointer(builder, ir.IntType(32), target_at, offset), 4, count)
+                         element_pointer(builder, _WORD, target_at, offset), 4, count)
             numbers = [builder.fsub(number, builder.bitcast(b, number.type))
                        for number, b in zip(numbers, bits, strict=True)]
         return context.get_dummy_value()

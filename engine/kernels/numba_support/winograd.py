@@ -13,6 +13,7 @@ import numpy as np
 
 from . import threads
 from .copies import planes_to_pixels
+from .geometry import Roles
 from .jit import inline, kernel
 from .loads import lanes, load_strided, store
 from .machine import lanes_of
@@ -61,18 +62,14 @@ def wins(problem, direction) -> bool:
 def correlate(problem, direction, source, weight, bias, result, workers) -> None:
     """The forward or data-gradient convolution of that problem."""
     p = problem
-    forward = direction == "forward"
     dtype, size = result.dtype, lanes_of(result.dtype)
-    out_step, channel_step, *taps = (step // weight.itemsize for step in weight.strides)
-    group_step = p.oc // p.g * out_step
-    channels, outputs, pad = p.ic // p.g, p.oc // p.g, (p.pad_t, p.pad_l)
-    weight_at = 0
-    if not forward:  # the same with the taps in reverse, and x and y exchanged
-        out_step, channel_step = channel_step, out_step
-        channels, outputs, pad = outputs, channels, (2 - p.pad_t, 2 - p.pad_l)
-        weight_at = 2 * (taps[0] + taps[1])
+    r = Roles.of(p, direction, weight, bias, dtype)
+    channels, outputs = r.channels, r.outputs
+    weight_at, taps, pad = 0, r.tap_steps, (p.pad_t, p.pad_l)
+    if direction != "forward":  # the same with the taps in reverse
+        weight_at, pad = 2 * sum(taps), (2 - p.pad_t, 2 - p.pad_l)
         taps = [-step for step in taps]
-    steps = (weight_at, group_step, out_step, channel_step, *taps)
+    steps = (weight_at, r.group_step, r.out_step, r.channel_step, *taps)
 
     vecs = min(BEST_VECS, -(-outputs // size))
     block = vecs * size
@@ -106,15 +103,11 @@ def correlate(problem, direction, source, weight, bias, result, workers) -> None
     if not fresh:
         threads.run(p.g * blocks * -(-channels // _CHANNELS), pack, workers)
 
-    has_bias = bias is not None
-    bias = bias if has_bias else np.empty(0, dtype)
-    relu = forward and p.activation == "relu"
-
     def work(first, last):
         correlate_tiles(
-            first, last, source, weight, *steps, packed, fresh, bias, has_bias, relu, result,
-            p.g, units, together, parts, tiles_h, tiles_w, channels, outputs, *pad, vecs, blocks,
-            pitch, plane, sums_plane, weight_plane,
+            first, last, source, weight, *steps, packed, fresh, r.bias, r.has_bias, r.relu,
+            result, p.g, units, together, parts, tiles_h, tiles_w, channels, outputs, *pad, vecs,
+            blocks, pitch, plane, sums_plane, weight_plane,
             threads.scratch("strip", (6 * source.shape[3] + 1) * padded, dtype),
             threads.scratch("tiles", 36 * plane, dtype),
             threads.scratch("fresh", 36 * weight_plane if fresh else 0, dtype),
