@@ -19,6 +19,8 @@ enum {
     FRESH_TILES = 64,               /* so many tiles, and */
     FRESH_WEIGHTS = 256,            /* one more for every so many weights (of 3x3) */
     MANY_WEIGHTS = 80000,           /* whose transforms fill too much of L3 */
+    UNPACKED_TILES = 16,            /* for so few, to transform */
+    UNPACKED_WEIGHTS = 16384,       /* this many is faster than to read their transforms, four times the bytes */
     LINE = 64 / (int)sizeof(elem),
     TASKS_PER_THREAD = 4,
     FAR_BYTES = 4 << 20,            /* of an image that only main memory, or a cache far away, holds */
@@ -29,7 +31,8 @@ enum {
 struct blocking {
     int64_t tiles_h, tiles_w, total;      /* tiles of an image; of all images */
     int64_t block, blocks;                /* tiles */
-    int64_t vecs, width, k_blocks, parts; /* destination channels, and into how many tasks their blocks are dealt */
+    int64_t vecs, width, k_blocks;        /* destination channels: blocks of so many vectors, the last one of fewer */
+    int64_t parts, unit;                  /* into how many tasks they are dealt, in whole units */
     int64_t chunk;
     int64_t v_row, v_plane, m_plane, u_plane, u_chunk; /* pitches of the three matrices, and of a chunk of the last */
     int fresh;                            /* tasks transform their weights */
@@ -49,15 +52,11 @@ struct job {
     } *worker;
 };
 
-/* How many tiles share a pass over the weights. */
+/* How many tiles share a pass over the weights, and the channels of a task. */
 static void block_tiles(const struct correlation *c, int packed, struct blocking *b) {
     int64_t weights = c->sc * c->dc, threads = c->threads, most, wanted = threads == 1 ? 1 : TASKS_PER_THREAD * threads;
     b->fresh = !packed && (b->total <= FRESH_TILES + weights / FRESH_WEIGHTS || weights > MANY_WEIGHTS);
-    if (b->fresh) {
-        b->blocks = ceil_div(b->total, FRESH_BLOCK);
-        int64_t tasks = c->g * b->blocks * b->k_blocks;
-        b->fresh = tasks % threads == 0 || tasks >= wanted;
-    }
+    if (b->fresh) b->blocks = ceil_div(b->total, FRESH_BLOCK);
     if (!b->fresh) {
         int64_t rows_of_tiles = ROWS_BLOCK / b->tiles_w * b->tiles_w; /* whole rows are transposed with less waste */
         most = weights > MANY_WEIGHTS ? WIDE_BLOCK : rows_of_tiles > BLOCK * 3 / 4 ? rows_of_tiles : BLOCK;
@@ -68,7 +67,10 @@ static void block_tiles(const struct correlation *c, int packed, struct blocking
         b->block = ceil_div(b->total, max64(1, b->blocks));
         b->blocks = b->block ? ceil_div(b->total, b->block) : 0;
     }
-    b->parts = max64(1, min64(b->k_blocks, ceil_div(wanted, max64(1, c->g * b->blocks))));
+    int64_t tasks = max64(1, c->g * b->blocks);
+    b->parts = max64(1, min64(b->k_blocks, ceil_div(wanted, tasks))), b->unit = b->width;
+    if (b->fresh && tasks * b->parts < wanted && tasks * b->parts % threads) /* blocks are not: as many vectors for each thread */
+        b->parts = max64(1, min64(threads, ceil_div(c->dc, LANES))), b->unit = LANES;
 }
 
 static struct blocking block_up(const struct correlation *c, int packed) {
@@ -114,17 +116,31 @@ int64_t NAME(winograd_workspace)(const struct correlation *c, int packed) {
     return arena.used;
 }
 
-static int64_t block_lanes(const struct job *job, int64_t k) { return min64(job->b.width, job->c->dc - k * job->b.width); }
+/* the first destination channel of a part */
+static int64_t part_begin(const struct job *job, int64_t part) {
+    int64_t units = ceil_div(job->c->dc, job->b.unit);
+    return min64(job->c->dc, part * units / job->b.parts * job->b.unit);
+}
 
 /* ---- weights ---- */
 
-/* one block of destination channels, some source channels */
-static void transform_weights(const struct job *job, int64_t group, int64_t k, int64_t c0, int64_t channels, elem *to,
-                              int64_t plane, elem *scratch) {
+/* A block of destination channels: `lanes` of them, which take so many vectors. */
+struct lanes {
+    int64_t group, first, lanes, vecs;
+};
+
+static struct lanes lanes_between(const struct job *job, int64_t group, int64_t first, int64_t end) {
+    int64_t lanes = min64(job->b.width, end - first);
+    return (struct lanes){group, first, lanes, ceil_div(lanes, LANES)};
+}
+
+/* of one block of destination channels, some source channels */
+static void transform_weights(const struct job *job, const struct lanes *k, int64_t c0, int64_t channels, elem *to, int64_t plane,
+                              elem *scratch) {
     const struct correlation *c = job->c;
-    int64_t lanes = block_lanes(job, k), width = ceil_div(lanes, LANES) * LANES;
+    int64_t lanes = k->lanes, width = k->vecs * LANES;
     for (int64_t j = 0; j < lanes; j += LANES) {
-        const elem *from = job->weight + group * c->w_group + (k * job->b.width + j) * c->w_dc + c0 * c->w_sc;
+        const elem *from = job->weight + k->group * c->w_group + (k->first + j) * c->w_dc + c0 * c->w_sc;
         NAME(winograd_transform_taps)(c, from, channels, min64(LANES, lanes - j), job->weight_end, to + j, plane, width, scratch);
     }
 }
@@ -134,9 +150,10 @@ static void pack_task(void *context, int64_t task, int64_t worker) {
     const struct job *job = context;
     const struct blocking *b = &job->b;
     elem scratch[WINOGRAD_TAPS_SCRATCH];
-    int64_t pieces = ceil_div(job->c->sc, LANES), c0 = task % pieces * LANES, panel = task / pieces, k = panel % b->k_blocks;
-    elem *to = (elem *)job->packed + panel * 36 * b->u_plane + c0 * ceil_div(block_lanes(job, k), LANES) * LANES;
-    transform_weights(job, panel / b->k_blocks, k, c0, min64(LANES, job->c->sc - c0), to, b->u_plane, scratch);
+    int64_t pieces = ceil_div(job->c->sc, LANES), c0 = task % pieces * LANES, panel = task / pieces;
+    struct lanes k = lanes_between(job, panel / b->k_blocks, panel % b->k_blocks * b->width, job->c->dc);
+    elem *to = (elem *)job->packed + panel * 36 * b->u_plane + c0 * k.vecs * LANES;
+    transform_weights(job, &k, c0, min64(LANES, job->c->sc - c0), to, b->u_plane, scratch);
 }
 
 /* ---- products ---- */
@@ -163,7 +180,7 @@ static void multiply(const struct job *job, const elem *v, const elem *u, const 
     const struct blocking *b = &job->b;
     int64_t tiles = end - t, first = t, calls = ceil_div(tiles, tile_rows(vecs)), channels = min64(b->chunk, job->c->sc - c0);
     for (int64_t i = 0, rows; i < calls; i++, t += rows) {
-        rows = vecs == TILE_VECS ? first + tiles * (i + 1) / calls - t : tile_rows(vecs);
+        rows = vecs == TILE_VECS ? first + tiles * (i + 1) / calls - t : min64(tile_rows(vecs), end - t);
         if (a->source) {
             NAME(winograd_prefetch)(&job->from, a->source, job->c->sc, a->first, a->tiles, a->part, a->parts);
             a->part += a->part + 1 < a->parts;
@@ -173,22 +190,24 @@ static void multiply(const struct job *job, const elem *v, const elem *u, const 
     }
 }
 
-static void store(const struct job *job, const struct worker *w, int64_t group, int64_t k, int64_t first, int64_t tiles) {
+static void store(const struct job *job, const struct worker *w, const struct lanes *k, int64_t first, int64_t tiles) {
     const struct correlation *c = job->c;
-    int64_t lanes = block_lanes(job, k), width = ceil_div(lanes, LANES) * LANES, channel = group * c->dc + k * job->b.width;
-    NAME(winograd_transform_outputs)(&job->to, w->m, job->b.m_plane, width, lanes, first, tiles,
+    int64_t channel = k->group * c->dc + k->first;
+    NAME(winograd_transform_outputs)(&job->to, w->m, job->b.m_plane, k->vecs * LANES, k->lanes, first, tiles,
                                      job->bias ? job->bias + channel : NULL, c->relu, job->dest + channel * c->d_stride[1],
                                      w->scratch);
 }
 
 /* All 36 products, with the weights as packed or a chunk of them transformed at a time. */
-static void multiply_packed(const struct job *job, const struct worker *w, int64_t group, int64_t k, int64_t vecs,
+static void multiply_packed(const struct job *job, const struct worker *w, const struct lanes *k,
                             const struct winograd_order *order, struct ahead *a) {
     const struct blocking *b = &job->b;
+    const elem *packed = job->packed + (k->group * b->k_blocks + k->first / b->width) * 36 * b->u_plane;
+    int64_t vecs = k->vecs;
     for (int e = 0; e < 36; e++) {
         int64_t begin, end;
         NAME(winograd_slots)(&job->from, order, e / 6, e % 6, &begin, &end);
-        const elem *u = job->packed + ((group * b->k_blocks + k) * 36 + e) * b->u_plane;
+        const elem *u = packed + e * b->u_plane;
         for (int64_t c0 = 0, c1; c0 < job->c->sc; c0 = c1) {
             c1 = min64(job->c->sc, c0 + b->chunk);
             const elem *next = c1 < job->c->sc ? u + c1 * vecs * LANES : u + b->u_plane;
@@ -197,16 +216,16 @@ static void multiply_packed(const struct job *job, const struct worker *w, int64
     }
 }
 
-static void multiply_fresh(const struct job *job, const struct worker *w, int64_t group, int64_t k, int64_t vecs,
+static void multiply_fresh(const struct job *job, const struct worker *w, const struct lanes *k,
                            const struct winograd_order *order, struct ahead *a) {
     const struct blocking *b = &job->b;
     for (int64_t c0 = 0; c0 < job->c->sc; c0 += b->chunk) {
-        transform_weights(job, group, k, c0, min64(b->chunk, job->c->sc - c0), w->u, b->u_chunk, w->scratch);
+        transform_weights(job, k, c0, min64(b->chunk, job->c->sc - c0), w->u, b->u_chunk, w->scratch);
         for (int e = 0; e < 36; e++) {
             int64_t begin, end;
             NAME(winograd_slots)(&job->from, order, e / 6, e % 6, &begin, &end);
             const elem *u = w->u + e * b->u_chunk;
-            multiply(job, w->v + e * b->v_plane, u, u + b->u_chunk, c0, vecs, begin, end, w->m + e * b->m_plane, a);
+            multiply(job, w->v + e * b->v_plane, u, u + b->u_chunk, c0, k->vecs, begin, end, w->m + e * b->m_plane, a);
         }
     }
 }
@@ -227,13 +246,13 @@ static void block_task(void *context, int64_t task, int64_t worker) {
     struct winograd_order order = NAME(winograd_order)(&job->from, first, tiles);
     int64_t products = 36 * b->k_blocks * ceil_div(c->sc, b->chunk) * ceil_div(tiles, tile_rows(b->vecs));
     struct ahead ahead = look_ahead(job, group, block, products);
-    for (int64_t k = part * b->k_blocks / b->parts; k < (part + 1) * b->k_blocks / b->parts; k++) {
-        int64_t vecs = ceil_div(block_lanes(job, k), LANES);
+    for (int64_t channel = part_begin(job, part), end = part_begin(job, part + 1); channel < end; channel += b->width) {
+        struct lanes k = lanes_between(job, group, channel, end);
         if (job->packed)
-            multiply_packed(job, w, group, k, vecs, &order, &ahead);
+            multiply_packed(job, w, &k, &order, &ahead);
         else
-            multiply_fresh(job, w, group, k, vecs, &order, &ahead);
-        store(job, w, group, k, first, tiles);
+            multiply_fresh(job, w, &k, &order, &ahead);
+        store(job, w, &k, first, tiles);
     }
 }
 
@@ -252,6 +271,7 @@ static void pack(struct job *job) {
 
 int64_t NAME(winograd_packed_bytes)(const struct correlation *c) {
     struct blocking b = block_up(c, 1);
+    if (b.total <= UNPACKED_TILES && c->sc * c->dc >= UNPACKED_WEIGHTS) return 0;
     return packed_size(c, &b) * (int64_t)sizeof(elem);
 }
 

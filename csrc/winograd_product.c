@@ -44,18 +44,21 @@ PRODUCT(wide_4, 4, TILE_VECS)
 PRODUCT(wide_5, 5, TILE_VECS)
 PRODUCT(wide_6, 6, TILE_VECS)
 PRODUCT(narrow_1, TILE_ROWS_1, 1)
+PRODUCT(half_1, TILE_ROWS_1 / 2, 1)
 #if TILE_VECS > 2
 PRODUCT(narrow_2, TILE_ROWS_2, 2)
+PRODUCT(half_2, TILE_ROWS_2 / 2, 2)
 PRODUCT(narrow_3, TILE_ROWS_3, 3)
+PRODUCT(half_3, TILE_ROWS_3 / 2, 3)
 #endif
 
 winograd_product *NAME(winograd_product)(int64_t vecs, int64_t rows) {
     static winograd_product *const wide[] = {wide_1, wide_2, wide_3, wide_4, wide_5, wide_6};
-    static winograd_product *const narrow[] = {
-        narrow_1,
+    static winograd_product *const narrow[][2] = {
+        {narrow_1, half_1},
 #if TILE_VECS > 2
-        narrow_2, narrow_3,
+        {narrow_2, half_2}, {narrow_3, half_3},
 #endif
     };
-    return vecs == TILE_VECS ? wide[rows - 1] : narrow[vecs - 1];
+    return vecs == TILE_VECS ? wide[rows - 1] : narrow[vecs - 1][2 * rows <= tile_rows(vecs)];
 }

@@ -11,7 +11,8 @@
 typedef void winograd_product(int64_t k, const elem *x, int64_t row, int64_t step, const elem *u, elem *m, int add,
                               const elem *ahead, int64_t ahead_step);
 
-/* the product of that many vectors, for tile_rows(vecs) rows or, where `vecs` is TILE_VECS, for any fewer */
+/* the product of that many vectors for `rows` rows, of which there are tile_rows(vecs) at most; unless `vecs` is TILE_VECS it
+   may compute more */
 winograd_product *NAME(winograd_product)(int64_t vecs, int64_t rows);
 
 #endif

@@ -142,7 +142,8 @@ def test_as_exact_as_direct_sums(geometry, dtype):
 
 
 @pytest.mark.parametrize("geometry", ["mb60g1ic48oc80ih12oh12kh3ph1",
-                                      "mb9g1ic70oc64ih31oh31kh3ph1"])
+                                      "mb9g1ic70oc64ih31oh31kh3ph1",
+                                      "mb5g1ic96oc144ih7oh7kh3ph1"])
 def test_same_bits_whatever_shares_the_weights(geometry):
     """One image has its weights transformed as they are used, many have them packed before."""
     problem = Conv2dProblem.parse(geometry)
@@ -189,7 +190,10 @@ def test_packed_weights_give_the_same_bits(geometry, direction):
     else:
         conv2d_c.backward_data(problem, "winograd", given, weight, expected)
 
-    packed = aligned(lib.engine_conv2d_packed_bytes(p, which))
+    nbytes = lib.engine_conv2d_packed_bytes(p, which)
+    if not nbytes:
+        pytest.skip("so few tiles take weights as they are")
+    packed = aligned(nbytes)
     pointer = ffi.from_buffer
     lib.engine_conv2d_pack_weight(p, which, pointer(weight), pointer(packed))
     p.packed = 1
