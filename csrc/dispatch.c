@@ -126,3 +126,36 @@ void engine_chain(const engine_step *step, int64_t steps, void *workspace) {
             engine_pool2d_forward(step->pool, step->x, step->y, NULL, workspace);
     }
 }
+
+int64_t engine_norm_workspace(const engine_norm *norm) { return kernels(norm->type)->norm_workspace(norm); }
+
+void engine_norm_moments(const engine_norm *norm, const void *x, void *mean, void *variance, void *workspace) {
+    uint64_t mode = subnormals_to_zero();
+    kernels(norm->type)->norm_moments(norm, x, mean, variance, workspace);
+    set_floating_mode(mode);
+}
+
+void engine_norm_forward(const engine_norm *norm, const void *x, const engine_affine *affine, const void *residual, void *y,
+                         void *workspace) {
+    uint64_t mode = subnormals_to_zero();
+    kernels(norm->type)->norm_forward(norm, x, affine, residual, y, workspace);
+    set_floating_mode(mode);
+}
+
+void engine_norm_backward_weight(const engine_norm *norm, const void *dy, const void *x, const engine_affine *affine,
+                                 void *dweight, void *dbias, void *workspace) {
+    uint64_t mode = subnormals_to_zero();
+    kernels(norm->type)->norm_backward_weight(norm, dy, x, affine, dweight, dbias, workspace);
+    set_floating_mode(mode);
+}
+
+void engine_norm_backward_data(const engine_norm *norm, const void *dy, const void *x, const engine_affine *affine,
+                               const void *dweight, const void *dbias, void *dx, void *workspace) {
+    uint64_t mode = subnormals_to_zero();
+    kernels(norm->type)->norm_backward_data(norm, dy, x, affine, dweight, dbias, dx, workspace);
+    set_floating_mode(mode);
+}
+
+void engine_relu_backward(int32_t type, const void *dy, const void *y, void *dx, int64_t count, int32_t threads) {
+    kernels(type)->relu_backward(dy, y, dx, count, threads);
+}

@@ -60,6 +60,31 @@ typedef struct {
 /* So many steps, one after the other; the workspace is that of the one that needs most. */
 void engine_chain(const engine_step *step, int64_t steps, void *workspace);
 
+/* Batch normalisation of contiguous floating-point arrays: planes, [n][c][pixels], or with `last` [pixels][c], and n is 1. */
+typedef struct {
+    int64_t n, c, pixels;
+    double epsilon, count;              /* count: values of a channel in the batch that dweight and dbias are summed over */
+    int32_t type, last, relu, threads;
+} engine_norm;
+
+/* y = (x - mean) / sqrt(variance + epsilon) * weight + bias; the latter two may be NULL: 1 and 0 */
+typedef struct {
+    const void *mean, *variance, *weight, *bias;
+} engine_affine;
+
+int64_t engine_norm_workspace(const engine_norm *norm);
+void engine_norm_moments(const engine_norm *norm, const void *x, void *mean, void *variance, void *workspace);
+void engine_norm_forward(const engine_norm *norm, const void *x, const engine_affine *affine, const void *residual, void *y,
+                         void *workspace);
+/* x may be NULL: only dbias, the sum over each channel of dy, is formed then */
+void engine_norm_backward_weight(const engine_norm *norm, const void *dy, const void *x, const engine_affine *affine,
+                                 void *dweight, void *dbias, void *workspace);
+void engine_norm_backward_data(const engine_norm *norm, const void *dy, const void *x, const engine_affine *affine,
+                               const void *dweight, const void *dbias, void *dx, void *workspace);
+
+/* dx = dy where y > 0, else 0; dx may be dy */
+void engine_relu_backward(int32_t type, const void *dy, const void *y, void *dx, int64_t count, int32_t threads);
+
 /* instruction-set levels: 0 is the weakest; only those below engine_isa_count() run on this processor */
 int32_t engine_isa_count(void);
 const char *engine_isa_name(int32_t level);

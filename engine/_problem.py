@@ -338,6 +338,38 @@ class Pool3dProblem(_Volume):
     Plane = Pool2dProblem
 
 
+@dataclass(frozen=True, slots=True)
+class NormProblem:
+    """One batch normalisation: images (n, c, pixels), contiguous as they are or channels last."""
+
+    n: int
+    c: int
+    pixels: int
+    dtype: np.dtype
+    order: str
+    epsilon: float = 0.0
+    activation: str | None = None
+
+    @property
+    def acc_dtype(self) -> np.dtype:
+        return accumulator(self.dtype)
+
+    def __str__(self) -> str:
+        return (f"batch_norm:{_SHORT[self.dtype.name]}:{self.order}:mb{self.n}c{self.c}"
+                f"i{self.pixels}" + (f":{self.activation}" if self.activation else ""))
+
+
+@dataclass(frozen=True, slots=True)
+class ReluProblem:
+    """The gradient of max(x, 0) for so many numbers."""
+
+    size: int
+    dtype: np.dtype
+
+    def __str__(self) -> str:
+        return f"relu:{_SHORT[self.dtype.name]}:{self.size}"
+
+
 def conv_problem(n, g, ic, oc, axes, **fields) -> Conv2dProblem | Conv3dProblem:
     """The convolution with those axes, one to three; of the padding only what a window touches."""
     axes = [axis._replace(after=_needed_after(axis.size, axis.before, axis.kernel, axis.stride,

@@ -273,3 +273,33 @@ def max_unpool_backward(dy, indices):
     for n, c, *place in np.ndindex(*indices.shape):
         dx[(n, c, *place)] = flat[n, c, indices[(n, c, *place)]]
     return dx
+
+
+# ---- normalisation: images (n, c, ...) and vectors (c,) ------------------------------------------
+
+def moments(x):
+    """Mean and variance of each channel."""
+    channels = [wide(x)[:, c] for c in range(x.shape[1])]
+    means = [each.sum() / each.size for each in channels]
+    return np.array(means), np.array([((each - mean) ** 2).sum() / each.size
+                                      for each, mean in zip(channels, means, strict=True)])
+
+
+def batch_norm(x, mean, variance, weight, bias, epsilon, residual=0, relu=False):
+    y = np.empty(x.shape)
+    for c in range(x.shape[1]):
+        scale = float(weight[c]) / np.sqrt(float(variance[c]) + epsilon)
+        y[:, c] = (wide(x)[:, c] - float(mean[c])) * scale + float(bias[c])
+    y += residual
+    return np.where(y > 0, y, 0) if relu else y
+
+
+def batch_norm_backward(dy, x, mean, variance, weight, epsilon):
+    """dx, dweight, dbias, where mean and variance are the moments of x."""
+    dx, dweight, dbias = np.empty(x.shape), np.empty(len(mean)), np.empty(len(mean))
+    for c in range(x.shape[1]):
+        inverse = 1 / np.sqrt(float(variance[c]) + epsilon)
+        g, scaled = wide(dy)[:, c], (wide(x)[:, c] - float(mean[c])) * inverse
+        dweight[c], dbias[c] = (g * scaled).sum(), g.sum()
+        dx[:, c] = (g - dbias[c] / g.size - scaled * dweight[c] / g.size) * inverse * weight[c]
+    return dx, dweight, dbias

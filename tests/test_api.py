@@ -128,7 +128,10 @@ def modules(op):
     ("conv3d", ("refusal", "forward", "backward_data", "backward_weight", "backward_bias")),
     ("pool2d", ("refusal", "forward", "backward")),
     ("pool3d", ("refusal", "forward", "backward")),
-    ("unpool2d", ("refusal", "forward", "backward"))])
+    ("unpool2d", ("refusal", "forward", "backward")),
+    ("norm", ("refusal", "moments", "forward", "backward_weight", "backward_data",
+              "channel_sums")),
+    ("relu", ("refusal", "backward"))])
 def test_backends_share_one_contract(op, functions):
     contract = modules(op)["numpy"]
     for backend, module in modules(op).items():
@@ -143,7 +146,7 @@ def test_backends_share_one_contract(op, functions):
 
 def test_numpy_refuses_nothing():
     """It is the last candidate, so something has to run."""
-    for op in ("conv2d", "conv3d", "pool2d", "pool3d", "unpool2d"):
+    for op in ("conv2d", "conv3d", "pool2d", "pool3d", "unpool2d", "norm", "relu"):
         assert "numpy" in modules(op)
     assert kernels.BACKENDS[-1] == "numpy"
 

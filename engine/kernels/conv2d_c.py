@@ -11,6 +11,8 @@ import numpy as np
 
 from engine import _config, _library, _memory
 from engine._library import ffi, lib
+from engine._problem import NormProblem
+from engine.kernels import norm_c
 from engine.kernels.c_call import address, bound_conv2d, scratch
 
 ALGORITHMS = ("direct", "im2col", "winograd", "bf16x6")
@@ -206,6 +208,14 @@ def backward_weight(problem, algorithm, dy, x, dweight):
 
 
 def backward_bias(problem, dy, dbias):
+    planes = dy.flags.c_contiguous
+    pixels = dy.transpose(0, 2, 3, 1)
+    if problem.dtype.name in ("float32", "float64") and (planes or pixels.flags.c_contiguous):
+        n, c, h, w = dy.shape
+        order = "nchw" if planes and h * w > 1 else "nhwc"
+        images = (n, c, h * w) if order == "nchw" else (1, c, n * h * w)
+        norm_c.channel_sums(NormProblem(*images, problem.dtype, order), dy, dbias)
+        return
     dbias[...] = dy.sum(axis=(0, 2, 3), dtype=problem.acc_dtype).astype(problem.dtype, copy=False)
 
 

@@ -7,6 +7,7 @@ from typing import Literal
 
 import numpy as np
 
+import engine
 from engine.nn import _check
 from engine.nn.layer import Layer
 
@@ -24,8 +25,8 @@ class ReLU(Layer):
         return y
 
     def backward(self, dy, need_dx=True):
-        y, = self.kept()
-        return dy * (y > 0)
+        y, = self.kept()  # None: the layer before has taken over
+        return dy if y is None else engine.relu_backward(dy, y)
 
 
 class ReLU6(Layer):
@@ -141,7 +142,7 @@ def forward_of(activation: str | None, x: np.ndarray) -> np.ndarray:
 def backward_of(activation: str, dy: np.ndarray, y: np.ndarray) -> np.ndarray:
     """The gradient before an activation that `engine.conv2d` has applied to give y."""
     if activation == "relu":
-        return dy * (y > 0)
+        return engine.relu_backward(dy, y)
     if activation == "relu6":
         return dy * ((y > 0) & (y < 6))
     if activation == "tanh":

@@ -17,6 +17,7 @@ import numpy as np
 from engine._typing import Activation
 from engine.nn import _check, activations
 from engine.nn.layer import Layer
+from engine.nn.norm import BatchNorm
 from engine.nn.sequential import Sequential, name_layers
 
 
@@ -121,11 +122,19 @@ class Residual(Branches):
                              f"{shapes[1]}, that of the shortcut")
 
     def forward(self, x, training=False):
-        y = self.layers.forward(x, training) + self.shortcut.forward(x, training)
-        y = activations.forward_of(self.activation, y)
+        shortcut = self.shortcut.forward(x, training)
+        if self.activation in (None, "relu") and self._ends_in_norm():
+            y = self.layers.forward(x, training, residual=shortcut, activation=self.activation)
+        else:
+            y = self.layers.forward(x, training) + shortcut
+            y = activations.forward_of(self.activation, y)
         if training and self.activation:
             self.keep(y)
         return y
+
+    def _ends_in_norm(self):
+        """Whether the last layer can also add the shortcut."""
+        return isinstance(self.layers, Sequential) and isinstance(self.layers.layers[-1], BatchNorm)
 
     def backward(self, dy, need_dx=True):
         if self.activation:

@@ -15,6 +15,7 @@ from engine._typing import Activation, Ints, Padding, PaddingMode
 from engine.nn import _check, activations, initializers
 from engine.nn._typing import Init
 from engine.nn.layer import Layer
+from engine.nn.pool import MaxPool2D
 
 
 class ConvLayer(Layer):
@@ -58,9 +59,16 @@ class ConvLayer(Layer):
             self.keep(x, y if self.activation else None)
         return y
 
+    def train_forward(self, x, after):
+        if self.activation != "relu" or not isinstance(after, MaxPool2D):
+            return super().train_forward(x, after)
+        y = self.forward(x, True)
+        self.keep(x, None)  # the pooling sees to the activation: it has fewer numbers
+        return after.forward(y, True, rectified=True), True
+
     def backward(self, dy, need_dx=True):
         x, y = self.kept()
-        if self.activation:
+        if y is not None:
             dy = activations.backward_of(self.activation, dy, y)
         wanted = (["x"] if need_dx else []) + list(self.params)
         gradients = getattr(engine, self.operation + "_backward")

@@ -95,6 +95,13 @@ class Layer:
         """The gradient of the loss in x from the one in y; sets `grads` on the way."""
         raise NotImplementedError(f"{type(self).__name__} has no backward")
 
+    def train_forward(self, x: np.ndarray, after: Layer | None) -> tuple[np.ndarray, bool]:
+        """``forward(x, training=True)``, and whether that of the layer `after` it is done too.
+
+        What saves a pass over memory together is done together; `backward` is called of both.
+        """
+        return self.forward(x, training=True), False
+
     def extra_loss(self, loss, target) -> float:
         """What the layer adds to the loss after a training forward pass: see `Auxiliary`."""
         return 0.0

@@ -8,6 +8,7 @@ import numpy as np
 
 import engine
 from engine.nn import _check
+from engine.nn.activations import ReLU
 from engine.nn.layer import Layer
 
 
@@ -19,9 +20,6 @@ class BatchNorm(Layer):
     afterwards.  Works on images, lines and rows of features.
 
     In a parallel `fit` the batch is that of all ranks together.
-
-    A scale and a shift of every channel are a depthwise 1x1 convolution, and a sum of products is
-    the gradient of its weight: the kernels of `engine` do all the work, a few passes over memory.
 
     Parameters
     ----------
@@ -50,39 +48,47 @@ class BatchNorm(Layer):
         return (({"weight": np.ones(self.channels)} if self.scale else {})
                 | ({"bias": np.zeros(self.channels)} if self.shift else {}))
 
-    def forward(self, x, training=False):
+    def forward(self, x, training=False, activation=None, residual=None):
+        """As of any layer; in the same pass a residual can be added and "relu" applied.
+
+        After both, `backward` is to be given the gradient before the activation.
+        """
+        options = dict(axis=self._axis(x.ndim), epsilon=self.epsilon)
+        weight, bias = self.params.get("weight"), self.params.get("bias")
         if not training:
-            factor, offset = self.as_affine()
-            return self._per_channel(x, factor, offset)
+            return engine.batch_norm(x, self.buffers["running_mean"], self.buffers["running_var"],
+                                     weight, bias, residual=residual, activation=activation,
+                                     **options)
         count = self.group.total(len(x)) * math.prod(x.shape[1:]) // self.channels
         if count < 2:
             raise ValueError(f"{self.title}: a training batch has one value per channel, expected "
                              "at least two")
-        mean = self.group.sum(self._sum(x)) / x.dtype.type(count)
-        centred = self._per_channel(x, np.ones_like(mean), -mean)
-        variance = self.group.sum(self._products(centred, centred)) / x.dtype.type(count)
-        inverse = 1 / np.sqrt(variance + self.epsilon, dtype=x.dtype)
-        self.keep(centred, inverse, x.dtype.type(count))
-        self._remember(mean, variance * (count / (count - 1)))
-        return self._per_channel(centred, inverse * self.params.get("weight", 1),
-                                 self.params.get("bias"))
+        mean, variance = self._moments(x, count)
+        y = engine.batch_norm(x, mean, variance, weight, bias, residual=residual,
+                              activation=activation, **options)
+        options["activation"] = activation if residual is None else None
+        self.keep(x, mean, variance, count, options)
+        self._remember(mean, variance * x.dtype.type(count / (count - 1)))
+        return y
+
+    def train_forward(self, x, after):
+        if type(after) is not ReLU:
+            return super().train_forward(x, after)
+        after.keep(None)
+        return self.forward(x, True, activation="relu"), True
 
     def backward(self, dy, need_dx=True):
-        centred, inverse, count = self.kept()
-        total, product = self._sum(dy), self._products(dy, centred)
-        if self.scale:
-            self.set_grads(weight=product * inverse)
-        if self.shift:
-            self.set_grads(bias=total)
+        x, mean, variance, count, options = self.kept()
+        arrays = dy, x, mean, variance, self.params.get("weight"), self.params.get("bias")
+        dweight, dbias = engine.batch_norm_backward_weight(*arrays, **options)
+        self.set_grads(**({"weight": dweight} if self.scale else {}),
+                       **({"bias": dbias} if self.shift else {}))
         if not need_dx:
             return None
-        # dy less its mean, less its part along the normalised x; all times the slope
-        sums = self.group.sum(np.concatenate([total, product]))
-        total, product = sums[:self.channels], sums[self.channels:]
-        slope = inverse * self.params.get("weight", 1)
-        dx = self._per_channel(dy, slope, -slope * total / count)
-        dx -= self._per_channel(centred, slope * inverse * inverse * product / count, None)
-        return dx
+        if self.group.size > 1:
+            sums = self.group.sum(np.concatenate([dweight, dbias]))
+            dweight, dbias = sums[:self.channels], sums[self.channels:]
+        return engine.batch_norm_backward_data(*arrays, dweight, dbias, count=count, **options)
 
     def as_affine(self):
         """The scale and the shift of each channel that remain after training."""
@@ -90,39 +96,23 @@ class BatchNorm(Layer):
         factor = factor.astype(self.context.dtype)
         return factor, self.params.get("bias", 0) - self.buffers["running_mean"] * factor
 
+    def _moments(self, x, count):
+        """Of the `count` values of each channel that all ranks have together."""
+        own = x.size // self.channels
+        if self.group.size == 1:
+            return engine.moments(x, axis=self._axis(x.ndim))
+        mean, variance = engine.moments(x, axis=self._axis(x.ndim)) if own else (
+            np.zeros((2, self.channels), x.dtype))
+        share = x.dtype.type(own / count)
+        middle = self.group.sum(mean * share)
+        return middle, self.group.sum((variance + (mean - middle) ** 2) * share)
+
     def _remember(self, mean, variance):
         for name, new in (("running_mean", mean), ("running_var", variance)):
             self.buffers[name] += self.momentum * (new - self.buffers[name])
 
-    def _per_channel(self, x, factor, offset):
-        if x.size == 0:
-            return x
-        images, layout = self._as_images(x)
-        y = engine.conv2d(images, factor.reshape(-1, 1, 1, 1), offset, groups=self.channels,
-                          layout=layout)
-        return y.reshape(x.shape)
-
-    def _products(self, a, b):
-        """The sum over each channel of ``a * b``."""
-        if a.size == 0:
-            return np.zeros(self.channels, a.dtype)
-        (a, layout), (b, _) = self._as_images(a), self._as_images(b)
-        return engine.conv2d_backward_weight(a, b, (self.channels, 1, 1, 1), groups=self.channels,
-                                             layout=layout).ravel()
-
-    def _sum(self, x):
-        axes = tuple(axis for axis in range(x.ndim) if axis != self._axis(x.ndim))
-        return x.sum(axis=axes)
-
     def _axis(self, ndim):
-        return 1 if ndim == 2 or self.context.layout == "NCHW" else ndim - 1
-
-    def _as_images(self, x):
-        """x with four axes, and their order; rows of features are the pixels of one image."""
-        if x.ndim == 2:
-            return x[None, :, None, :], "NHWC"
-        return (x if x.ndim == 4 else np.expand_dims(x, 2 if self.context.layout == "NCHW" else 1),
-                self.context.layout)
+        return 1 if ndim == 2 or self.context.layout == "NCHW" else -1
 
 
 class LocalResponseNorm(Layer):

@@ -48,15 +48,19 @@ class _IndexedPool(Pool):
         return dict(kernel_size=self.kernel_size, stride=self.stride, padding=self.padding,
                     dilation=self.dilation, ceil_mode=self.ceil_mode)
 
-    def forward(self, x, training=False):
+    def forward(self, x, training=False, rectified=False):
+        """As of any layer; with `rectified`, x is max(z, 0) and `backward` gives the gradient in z.
+        """
         if not training:
             return super().forward(x)
         y, indices = getattr(engine, self.operation)(x, return_indices=True, **self.arguments)
-        self.keep(x.shape, indices)  # x itself may be forgotten
+        self.keep(x.shape, indices, y if rectified else None)  # x itself may be forgotten
         return y
 
     def backward(self, dy, need_dx=True):
-        x_shape, indices = self.kept()
+        x_shape, indices, rectified = self.kept()
+        if rectified is not None:
+            dy = engine.relu_backward(dy, rectified)
         return getattr(engine, self.operation + "_backward")(dy, x_shape, indices=indices,
                                                              **self.arguments)
 

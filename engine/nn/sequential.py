@@ -59,9 +59,19 @@ class Sequential(Model):
         self.output_shape = shape
         return shape
 
-    def forward(self, x, training=False, stop=None):
-        for i, layer in enumerate(self.layers[:stop]):
-            x = layer.forward(x, training and i >= self.frozen)
+    def forward(self, x, training=False, stop=None, **last):
+        """As of any layer; `last` are further arguments for the last one's `forward`."""
+        layers = self.layers[:stop]
+        done = False
+        for i, (layer, after) in enumerate(zip(layers, [*layers[1:], None], strict=True)):
+            if done:
+                done = False
+            elif last and after is None:
+                x = layer.forward(x, training and i >= self.frozen, **last)
+            elif training and i >= self.frozen:
+                x, done = layer.train_forward(x, after)
+            else:
+                x = layer.forward(x)
         return x
 
     def backward(self, dy, need_dx=True, stop=None):
