@@ -18,12 +18,7 @@ enum {
 /* ---- lines ------------------------------------------------------------------------------------------------------ */
 
 /* the parts of 16 pairs, one line of each */
-INLINE void amx_put_line(vec low, vec high, uint32_t *to) {
-    vec_bits a[AMX_PARTS], b[AMX_PARTS];
-    amx_split(low, a), amx_split(high, b);
-#pragma GCC unroll 3
-    for (int p = 0; p < AMX_PARTS; p++) vec_store_bits(to + p * 2 * AMX_TILE_WORDS, amx_pair(a[p], b[p]));
-}
+INLINE void amx_put_line(vec low, vec high, uint32_t *to) { amx_put_parts(low, high, to, 2 * AMX_TILE_WORDS); }
 
 /* The sums as [row][AMX_SIDE].  The numbers of tiles are constants wherever this is called. */
 INLINE void amx_step_lines(const int row_tiles, const int col_tiles, const uint32_t *rows, const uint32_t *cols) {

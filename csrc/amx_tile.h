@@ -137,6 +137,14 @@ INLINE __m256i amx_narrow(vec x) {
 /* the words (low, high) of the upper halves of two vectors */
 INLINE vec_bits amx_pair(vec_bits low, vec_bits high) { return (low >> 16) | (high & vec_splat_bits(0xffff0000u)); }
 
+/* 16 pairs, a line of each part; parts are `part` words apart */
+INLINE void amx_put_parts(vec low, vec high, uint32_t *to, int64_t part) {
+    vec_bits a[AMX_PARTS], b[AMX_PARTS];
+    amx_split(low, a), amx_split(high, b);
+#pragma GCC unroll 3
+    for (int p = 0; p < AMX_PARTS; p++) vec_store_bits(to + p * part, amx_pair(a[p], b[p]));
+}
+
 INLINE __mmask16 amx_first(int64_t count) { return (__mmask16)(count >= 16 ? 0xffff : count <= 0 ? 0 : (1 << count) - 1); }
 INLINE vec amx_load_first(const elem *p, int64_t count) { return (vec)_mm512_maskz_loadu_ps(amx_first(count), p); }
 INLINE void amx_store_first(elem *p, vec v, int64_t count) { _mm512_mask_storeu_ps(p, amx_first(count), (__m512)v); }

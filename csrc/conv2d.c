@@ -2,6 +2,7 @@
 #include "conv2d.h"
 #include "amx_correlate.h"
 #include "amx_pointwise.h"
+#include "amx_weight.h"
 #include "arena.h"
 #include "conv2d_weight.h"
 #include "depthwise.h"
@@ -118,6 +119,7 @@ static enum kind kind_of(const engine_conv2d *p, int32_t direction, const struct
 
 static enum kind kind_of_weight(const engine_conv2d *p, const struct correlation *c) {
     if (ELEM_IS_FLOATING && p->algorithm == ENGINE_WINOGRAD) return WINOGRAD;
+    if (ELEM_IS_FLOATING && p->algorithm == ENGINE_BF16X6) return AMX;
     if (p->algorithm == ENGINE_IM2COL) return DENSE;
     if (ELEM_IS_FLOATING && NAME(fully_connected_weight_suits)(c)) return FULLY_CONNECTED;
     if (NAME(pointwise_suits)(1, c)) return POINTWISE;
@@ -196,6 +198,7 @@ int64_t NAME(conv2d_workspace)(const engine_conv2d *p, int32_t direction) {
         case POINTWISE: return NAME(pointwise_weight_workspace)(&c);
         case DEPTHWISE: return NAME(depthwise_weight_workspace)(&c);
         case NARROW: return NAME(narrow_weight_workspace)(&c);
+        case AMX: return NAME(amx_weight_workspace)(&c);
         case WINOGRAD: return ELEM_IS_FLOATING ? NAME(winograd_weight_workspace)(&c) : 0;
         default: return NAME(conv2d_weight_workspace)(p);
     }
@@ -225,8 +228,8 @@ void NAME(conv2d_backward_weight)(const engine_conv2d *p, const void *dy, const 
         case WINOGRAD:
             if (ELEM_IS_FLOATING) NAME(winograd_weight)(&c, x, dy, dweight, workspace);
             break;
-        case AMX:
-        case AMX_POINTWISE: break; /* they have none */
+        case AMX: NAME(amx_weight)(&c, x, dy, dweight, workspace); break;
+        case AMX_POINTWISE: break; /* it has none */
     }
 }
 
@@ -267,10 +270,10 @@ void NAME(conv2d_pack_weight)(const engine_conv2d *p, int32_t direction, const v
 int32_t NAME(conv2d_preferred)(const engine_conv2d *p, int32_t direction) {
     struct correlation c = direction == ENGINE_BACKWARD_DATA ? backward_data(p, 0, 0) : forward(p);
     int dense = p->stride_h == 1 && p->stride_w == 1 && p->dil_h == 1 && p->dil_w == 1, weight = direction == ENGINE_BACKWARD_WEIGHT;
-    int tiles = !weight && NAME(amx_wins)(&c);
+    int tiles = weight ? NAME(amx_weight_wins)(&c) : NAME(amx_wins)(&c);
     if (p->bfloat16) return tiles ? ENGINE_BF16X6 : ENGINE_DIRECT;
     if (ELEM_IS_FLOATING && dense && p->kh == 3 && p->kw == 3 && NAME(winograd_wins)(&c, weight)) return ENGINE_WINOGRAD;
-    if (tiles && p->kh * p->kw > 1) return ENGINE_BF16X6;
+    if (tiles && (weight || p->kh * p->kw > 1)) return ENGINE_BF16X6;
     if (!weight && NAME(pointwise_suits)(1, &c) && NAME(amx_pointwise_wins)(&c)) return ENGINE_BF16X6;
     return ENGINE_DIRECT;
 }

@@ -425,6 +425,7 @@ def test_inputs_are_not_written(variant):
         before = [each.tobytes() for each in memory]
         with variants.level(variant):
             engine.conv2d(x, weight, bias, activation="relu", **variant.options)
-            wrt = ("x",) if variant.algorithm == "bf16x6" else ("x", "weight", "bias")
+            no_weight = (variant.backend, variant.algorithm) == ("numba", "bf16x6")
+            wrt = ("x",) if no_weight else ("x", "weight", "bias")
             engine.conv2d_backward(dy, x, weight, wrt=wrt, **variant.options)
         assert before == [each.tobytes() for each in memory]

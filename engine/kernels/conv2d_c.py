@@ -33,18 +33,16 @@ def refusal(problem, direction, algorithm):
     if algorithm not in ALGORITHMS:
         return f"there is no {algorithm} kernel"
     if algorithm == "bf16x6":
-        return _no_bf16x6(problem, direction)
+        return _no_bf16x6(problem)
     return _no_winograd(problem) if algorithm == "winograd" else None
 
 
-def _no_bf16x6(problem, direction):
+def _no_bf16x6(problem):
     """Why products of bfloat16 parts cannot do it, or None."""
     if _library.get_isa() != "amx":
         return "bf16x6 needs the tiles of AMX"
     if _compute_dtype(problem.dtype) != np.float32:
         return "bf16x6 is for float32 and narrower"
-    if direction == "backward_weight":
-        return "bf16x6 has no gradient of the weight"
     return None
 
 
