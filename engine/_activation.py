@@ -37,4 +37,4 @@ def _sigmoid(y):
         np.negative(y, out=y)
         np.exp(y, out=y)
         np.add(y, 1, out=y)
-        np.reciprocal(y, out=y)
+        np.divide(1, y, out=y)

@@ -129,7 +129,7 @@ class Work:
         """The results in new arrays; and how to do that again is kept."""
         ordinal = self.ordinal
         makers = [self.owner.maker(*each.of_user(), ordinal) for each in results]
-        step = Step(plan, replay, device, ordinal, self.owner, names, makers)
+        step = Step(getattr(plan, "plan", plan), replay, device, ordinal, self.owner, names, makers)
         if key is not None:
             _keep(*key, step)
         return step.carry_out(self.owner.stream(ordinal), addresses)

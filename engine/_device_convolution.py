@@ -8,19 +8,46 @@ from engine import _check, _check_conv, _plan
 from engine._axes import to_kernel
 from engine._check_conv import Options
 from engine._device import Result, Work, key_of, known, part
+from engine._device_pad import pad, pad_backward
+from engine._memory import scratch_like
 from engine._problem import Axis, changed, conv_problem
 
 
 def _planned(work, call, options, *directions):
     """The plans of a call on the device."""
-    if call.pads:
-        raise ValueError(f'{call.op}: `padding_mode` is "{call.padding_mode}", expected "constant" '
-                         "(on CUDA)")
     call.backend = "cuda"
     if call.family == "conv2d":
         precision = _check.precision(call.op, options.precision)
         call.problem = changed(call.problem, precision=precision)
-    return [_plan.of(call, direction) for direction in directions]
+    plans = [_plan.of(call, direction) for direction in directions]
+    if not call.pads:
+        return plans
+    return [_Padding(call, *each) for each in zip(plans, directions, strict=True)]
+
+
+class _Padding:
+    """A plan for an x that is padded with other than zeros."""
+
+    def __init__(self, call, plan, direction):
+        self.plan, self.direction = plan, direction
+        self.pads, self.mode, self.problem = call.pads, call.padding_mode, call.problem
+
+    def __call__(self, *arrays):
+        from engine.kernels.cuda_support.recorded import recorded
+
+        if self.direction == "backward_bias":
+            self.plan(*arrays)
+        elif self.direction == "backward_data":
+            dy, weight, dx = recorded(*arrays)
+            dpadded = scratch_like(dx, self.problem.x_shape, self.problem.dtype,
+                                   self.problem.order)
+            self.plan(dy, weight, dpadded)
+            pad_backward(dpadded, self.pads, self.mode, dx)
+        else:
+            arrays = recorded(*arrays)
+            place = 0 if self.direction == "forward" else 1  # of x
+            arrays[place] = pad(arrays[place], self.pads, self.mode)
+            self.plan(*arrays)
 
 
 def forward(op, x, weight, bias, activation, options, out):
@@ -32,8 +59,7 @@ def forward(op, x, weight, bias, activation, options, out):
     work = Work(op, options.layout, options.backend, x=x, weight=weight, bias=bias, out=out)
     call, x, weight, bias = _check_conv.forward(op, work["x"], work["weight"], work["bias"],
                                                 activation, options)
-    if call.family == "conv2d":  # whose kernels do all activations
-        call.problem = changed(call.problem, activation=activation)
+    call.problem = changed(call.problem, activation=activation)  # kernels do all of them
     (plan,) = _planned(work, call, options, "forward")
     p = call.problem
     work.same_dtype(p.dtype, "x", "weight", "bias")
@@ -101,7 +127,7 @@ def _data(work, key, call, options, dy, weight):
         return None
     inputs = {"dy": call.to_kernel(dy), "weight": call.filters(weight)}
     return work.run(part(key, "x"), plan, inputs,
-                    Result(p.x_shape, p.dtype, p.order, call.to_user))[0]
+                    Result(call.unpadded_shape, p.dtype, p.order, call.to_user))[0]
 
 
 def _weight(work, key, call, options, **inputs):

@@ -29,6 +29,8 @@ def pool(op, kind, x, windows, layout, backend, out, return_indices):
     if out is not None:
         _check.output(op, work["out"], call.y_shape, p.dtype, x=x)
     return_indices = _check.flag(op, "return_indices", return_indices)
+    if return_indices and call.family == "pool3d":
+        raise ValueError(f"{op}: `return_indices` is True, expected False (in 3-D on CUDA)")
     if work.recording:
         return (None, None) if return_indices else None
     y = Result(p.y_shape, p.dtype, p.order, call.to_user)
@@ -48,6 +50,8 @@ def pool_backward(op, kind, dy, x, windows, layout, backend, indices):
     call, dy, image, places = _check_pool.backward(
         op, kind, work["dy"], x if is_shape else work["x"], work["indices"], layout, backend,
         windows)
+    if places is not None and call.family == "pool3d":
+        raise ValueError(f"{op}: `indices` are given, expected none (in 3-D on CUDA)")
     call.backend = "cuda"
     plan, p = _plan.of(call, "backward"), call.problem
     work.same_dtype(p.dtype, "dy", "x")

@@ -42,6 +42,15 @@ def scratch(shape: tuple[int, ...], dtype: np.dtype, order: str) -> np.ndarray:
     return _shaped(workspace(prod(shape) * dtype.itemsize), shape, dtype, order)
 
 
+def scratch_like(array, shape: tuple[int, ...], dtype: np.dtype, order: str):
+    """As `scratch`; for an array of a device, there."""
+    if isinstance(array, np.ndarray):
+        return scratch(shape, dtype, order)
+    if order == "nhwc":
+        return channels_first(np.empty((shape[0], *shape[2:], shape[1]), dtype, like=array))
+    return np.empty(shape, dtype, like=array)
+
+
 def _shaped(buffer, shape, dtype, order):
     flat = buffer[: prod(shape) * dtype.itemsize].view(dtype)
     if order == "nhwc":

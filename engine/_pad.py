@@ -19,10 +19,10 @@ def pad(x: np.ndarray, pads, mode: str) -> np.ndarray:
     for axis, ends in zip(axes, pads, strict=True):
         shape[axis] += sum(ends)
     _memory.check_workspace(prod(shape) * x.itemsize)
-    sources = _sources(x.shape, pads, mode)
+    taken = sources(x.shape, pads, mode)
     padded = empty(tuple(shape), x.dtype, memory_order(x))
     for image, wider in zip(x, padded, strict=True):
-        for axis, source in zip(axes, sources, strict=True):
+        for axis, source in zip(axes, taken, strict=True):
             image = image.take(source, axis - 1)
         wider[...] = image
     return padded
@@ -31,9 +31,9 @@ def pad(x: np.ndarray, pads, mode: str) -> np.ndarray:
 def pad_backward(dpadded: np.ndarray, pads, mode: str, dx: np.ndarray) -> None:
     """Write to dx the sum over all the places of the padded array that each element went to."""
     axes = range(dx.ndim - len(pads), dx.ndim)
-    sources = _sources(dx.shape, pads, mode)
+    taken = sources(dx.shape, pads, mode)
     for image, folded in zip(dpadded, dx, strict=True):
-        for axis, source in zip(axes, sources, strict=True):
+        for axis, source in zip(axes, taken, strict=True):
             image = np.moveaxis(image, axis - 1, 0)
             narrow = np.zeros((dx.shape[axis], *image.shape[1:]), accumulator(dx.dtype))
             for i, place in enumerate(source):
@@ -42,7 +42,7 @@ def pad_backward(dpadded: np.ndarray, pads, mode: str, dx: np.ndarray) -> None:
         folded[...] = image.astype(dx.dtype)
 
 
-def _sources(shape, pads, mode: str) -> list[np.ndarray]:
+def sources(shape, pads, mode: str) -> list[np.ndarray]:
     """Which element of x every element of the padded array repeats, along each axis."""
     sizes = shape[len(shape) - len(pads):]
     return [np.pad(np.arange(size), ends, mode) for size, ends in zip(sizes, pads, strict=True)]

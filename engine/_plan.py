@@ -69,6 +69,7 @@ class Plan:
             ran(self)
             kernel(*arrays)
 
+        run.plan = self
         return run
 
     def prepare(self, *arrays) -> Callable:

@@ -73,6 +73,7 @@ def _extremes(call, x):
 
 def unpool(op, x, indices, windows, layout, out, backend):
     """x at the indices of a result of that size; `windows` are (kernel, stride, padding, size)."""
+    _on_host(op, backend, x=x, indices=indices)
     call, x, indices = _check_pool.unpool(op, x, indices, *windows, layout, backend)
     p = call.problem  # of the pooling that is undone: its x is our y
     places = _check_pool.places(call, indices)
@@ -85,8 +86,20 @@ def unpool(op, x, indices, windows, layout, out, backend):
 
 def unpool_backward(op, dy, x, indices, windows, layout, backend):
     """dy at the indices."""
+    _on_host(op, backend, dy=dy, x=x, indices=indices)
     call, dy, indices = _check_pool.unpool_backward(op, dy, x, indices, *windows, layout, backend)
     p = call.problem
     dx = empty_output(p.y_shape, p.dtype, p.order)
     _plan.of(call, "backward")(call.to_kernel(dy), _check_pool.places(call, indices), dx)
     return call.to_user(dx)
+
+
+def _on_host(op, backend, **arrays):
+    """Unpooling follows indices, which no CUDA kernel does."""
+    for name, array in arrays.items():
+        if _device.wanted(None, array):
+            raise TypeError(f"{op}: `{name}` is a CUDA array, expected one of the host (there is "
+                            "no cuda kernel for unpooling)")
+    if _device.wanted(backend):
+        raise ValueError(f'{op}: `backend` is "cuda", expected one of the host (there is no cuda '
+                         "kernel for unpooling)")

@@ -42,7 +42,8 @@ def plan_conv2d(x_shape: Sequence[int], weight: ArrayLike, bias: ArrayLike | Non
     x_shape : tuple of int
         The shape of every x to come.
     weight, bias : array_like
-        As in `conv2d`.  The plan keeps copies: later changes of the arrays do not reach it.
+        As in `conv2d`.  The plan keeps copies: later changes of the arrays do not reach it.  For
+        CUDA arrays every x is to be one of the same library.
     stride, padding, dilation, groups, padding_mode, activation, layout, algorithm, backend
         As in `conv2d`.
     dtype : data-type, optional
@@ -67,6 +68,10 @@ def plan_conv2d(x_shape: Sequence[int], weight: ArrayLike, bias: ArrayLike | Non
            [3., 3.]])
     """
     options = Options(stride, padding, dilation, groups, padding_mode, layout, algorithm, backend)
+    if _device.wanted(backend, weight, bias):
+        from engine._device_plan import CudaPlan  # as NumPy's users never need it
+
+        return CudaPlan(x_shape, dtype, weight, bias, activation, options)
     weight = _check.array("plan_conv2d", "weight", weight)
     dtype = weight.dtype if dtype is None else _check.dtype("plan_conv2d", "dtype", dtype)
     shape = _check.shape("plan_conv2d", "x_shape", x_shape)
@@ -87,8 +92,6 @@ class Conv2dPlan:
 
     def __init__(self, x_shape: tuple[int, ...], x_dtype: np.dtype, weight: Array,
                  bias: ArrayLike | None, activation: Activation | None, options: Options) -> None:
-        if _device.wanted(options.backend, weight, bias):
-            raise ValueError('plan_conv2d: `backend` is "cuda", expected one of the host')
         x = np.empty(x_shape, x_dtype)
         call, x, weight, bias = _check_conv.forward("plan_conv2d", x, weight, bias, activation,
                                                     options)

@@ -35,7 +35,7 @@ class Separable:
         return self.planar.refusal(across, direction) or self.planar.refusal(along, direction)
 
     def forward(self, problem, x, y, indices):
-        for here in _blocks(problem):
+        for here in blocks(problem):
             places = None if indices is None else indices[here]
             self._forward(problem, x[here], y[here], places)
 
@@ -65,14 +65,14 @@ class Separable:
                 one = slice(image, image + 1)
                 _scatter(problem, dy[one], indices[one], dx[one])
             return
-        for here in _blocks(problem):
-            self._backward(problem, dy[here], None if x is None else x[here], dx[here])
+        for here in blocks(problem):
+            self.backward_of_block(problem, dy[here], None if x is None else x[here], dx[here])
 
-    def _backward(self, problem, dy, x, dx):
-        """Means or norms of a block: back along the depth, then in every plane."""
+    def backward_of_block(self, problem, dy, x, dx):
+        """A block: back along the depth, then in every plane."""
         across, along = _two_poolings(problem, *dx.shape[:2])
         work, source, middle = across.dtype, None, None
-        if problem.plane.kind == "lp":
+        if problem.plane.kind != "avg":
             source, middle = _as(_planes(x, problem), work), _middle(problem, x, work)
             self.planar.forward(across, source, _planes(middle, problem), None)
         gradient = _middle(problem, dx, work)
@@ -97,7 +97,7 @@ def _two_poolings(problem, n, c):
     return replace(p, n=images, c=channels, dtype=work), along
 
 
-def _blocks(problem):
+def blocks(problem):
     """(images, channels) of BLOCK_BYTES of x, or a little more where that would be too thin."""
     n, c, *size = problem.x_shape
     channel = int(np.prod(size)) * problem.acc_dtype.itemsize
@@ -136,13 +136,13 @@ def _written(view, block, problem, of="y"):
     if view.dtype == problem.dtype and np.may_share_memory(view, block):
         return view
     shape = problem.y_shape if of == "y" else problem.x_shape
-    return _memory.scratch(shape, problem.dtype, problem.order)
+    return _memory.scratch_like(block, shape, problem.dtype, problem.order)
 
 
 def _middle(problem, x, dtype):
     """Room for what the planes of a block give."""
     p = problem.plane
-    return _memory.scratch((*x.shape[:3], p.oh, p.ow), dtype, p.order)
+    return _memory.scratch_like(x, (*x.shape[:3], p.oh, p.ow), dtype, p.order)
 
 
 def _as(array, dtype):

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from engine import _memory
+from engine import _activation, _memory
 from engine._problem import widened
 
 SLAB_BYTES = 4 << 20
@@ -81,7 +81,8 @@ class Slabs:
 
     def backward_weight(self, problem, algorithm, dy, x, dweight):
         p, work = problem.plane, widened(problem.dtype)
-        total = dweight if dweight.dtype == work else np.empty(problem.weight_shape, work)
+        total = dweight if dweight.dtype == work else (
+            np.empty(problem.weight_shape, work, like=dweight))
         total[...] = 0
         for run in _runs(problem.depth, "forward"):
             if not run.taps:
@@ -93,7 +94,7 @@ class Slabs:
                 slab = _slab(x, images, run, planes, p.g, p.order, work)
                 gradient = _slab(dy, images, alone, planes, p.g, p.order, work)
                 part = replace(p, n=len(slab), ic=slab.shape[1], dtype=work)
-                product = np.empty(part.weight_shape, work)
+                product = np.empty(part.weight_shape, work, like=dweight)
                 self.planar.backward_weight(part, algorithm, gradient, slab, product)
                 sums += product.reshape(sums.shape)
         if total is not dweight:
@@ -175,7 +176,7 @@ def _slab(array, images, run, planes, groups, order, dtype):
     count, taps = parts[0].shape[1], len(parts)
     if taps == 1 and 1 in (n, count):
         return _as(parts[0].reshape(n * count, c, h, w), dtype)
-    slab = _memory.scratch((n * count, c * taps, h, w), dtype, order)
+    slab = _memory.scratch_like(array, (n * count, c * taps, h, w), dtype, order)
     for tap, part in enumerate(parts):
         part = part.reshape(n, count, groups, c // groups, h, w)
         if order == "nhwc":  # channels stay neighbours
@@ -201,8 +202,8 @@ def _backward_filters(problem, weight, taps):
     """(out and tap, in/groups, kh, kw)."""
     oc, ic, _, kh, kw = weight.shape
     groups = problem.plane.g
-    if len(taps) < problem.depth.kernel:
-        weight = weight[:, :, list(taps)]
+    if len(taps) < problem.depth.kernel:  # they are as far apart as stride and dilation want
+        weight = weight[:, :, taps[0] : taps[-1] + 1 : taps[1] - taps[0] if taps[1:] else 1]
     weight = weight.reshape(groups, oc // groups, ic, len(taps), kh, kw)
     axes = (0, 3, 1, 2, 4, 5) if problem.order == "nhwc" else (0, 1, 3, 2, 4, 5)
     return weight.transpose(axes).reshape(-1, ic, kh, kw)
@@ -216,7 +217,8 @@ class _Result:
         n, count = self.planes.shape[:2]  # one of them is 1
         self.batch = self.planes[0] if n == 1 else self.planes[:, 0]
         self.direct = array.dtype == dtype
-        self.written = self.batch if self.direct else _memory.scratch(shape, dtype, order)
+        self.written = self.batch if self.direct else (
+            _memory.scratch_like(array, shape, dtype, order))
 
     def __enter__(self):
         return self.written
@@ -230,9 +232,9 @@ def _nothing(problem, bias):
     """What a window that meets no plane gives."""
     if bias is None:
         return 0
-    if problem.plane.activation == "relu":
-        bias = np.maximum(bias, 0)
-    return bias.astype(problem.dtype)[:, None, None, None]
+    bias = bias.astype(problem.dtype)  # a copy
+    _activation.apply(problem.plane.activation, bias[None])
+    return bias[:, None, None, None]
 
 
 def _as(array, dtype):

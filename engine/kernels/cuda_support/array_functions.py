@@ -26,8 +26,13 @@ def where(condition, x, y):
 
 
 @_stands_for(np.clip)
-def clip(a, a_min, a_max):
-    return np.minimum(np.maximum(a, a_min), a_max)
+def clip(a, a_min, a_max, out=None):
+    return np.minimum(np.maximum(a, a_min), a_max, out=out)
+
+
+@_stands_for(np.may_share_memory)
+def may_share_memory(a, b):
+    return ufuncs.overlap(a, b)
 
 
 @_stands_for(np.concatenate)

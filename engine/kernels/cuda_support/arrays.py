@@ -79,6 +79,9 @@ class _Torch:
     def address(self, value):
         return value.data_ptr()
 
+    def copy(self, value):
+        return value.detach().clone()
+
     def see(self, value):
         dtype = named_dtype(str(value.dtype).removeprefix("torch."))
         strides = [step * dtype.itemsize for step in value.stride()]
@@ -113,6 +116,9 @@ class _Cupy:
 
     def address(self, value):
         return value.data.ptr
+
+    def copy(self, value):
+        return value.copy()
 
     def see(self, value):
         return at(value.data.ptr, value.shape, value.strides, value.dtype), value.device.id
@@ -154,6 +160,9 @@ class _Own:
     def address(self, value):
         return value.address
 
+    def copy(self, value):
+        return value.copy()
+
     def see(self, value):
         return value.seen, value.ordinal
 
@@ -177,6 +186,11 @@ class _Interface(_Own):
     def __init__(self, value):
         self.interface = getattr(value, "__cuda_array_interface__", None)
         super().__init__((self.interface or {}).get("stream") or LEGACY_STREAM)
+
+    def copy(self, value):
+        from engine.cuda import asarray
+
+        return asarray(value).copy()
 
     def see(self, value):
         if self.interface is None:

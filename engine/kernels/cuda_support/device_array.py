@@ -14,7 +14,7 @@ import numpy as np
 
 from . import array_functions, reductions, ufuncs
 from .launch import LEGACY_STREAM
-from .strides import at, contiguous, dense, flat_bytes, is_dense, reshaped
+from .strides import at, contiguous, dense, flat_bytes, is_dense, reshaped, viewed
 
 VIEWS = (int, np.integer, slice, type(None), type(...))  # what an index may be made of
 
@@ -161,12 +161,14 @@ class DeviceArray(np.lib.mixins.NDArrayOperatorsMixin):
         return self._view(np.broadcast_to(self.seen, shape))
 
     def reshape(self, *shape):
-        """A view where its elements lie in order, else a copy."""
+        """A view where its elements lie in a fitting order, else a copy."""
         shape = shape[0] if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
-        source = self if self.strides == contiguous(self.shape, self.itemsize) else self.copy("C")
         shape = reshaped(shape, self.size)
-        return DeviceArray(self.device, source.address, shape, contiguous(shape, self.itemsize),
-                           self.dtype, source._memory, self.stream)
+        strides = viewed(self.shape, self.strides, shape, self.itemsize)
+        source = self if strides else self.copy("C")
+        return DeviceArray(self.device, source.address, shape,
+                           strides or contiguous(shape, self.itemsize), self.dtype,
+                           source._memory, self.stream)
 
     def ravel(self):
         return self.reshape(-1)

@@ -28,12 +28,14 @@ class Recorder:
     """Stands in for a device while a kernel module says what it would launch.
 
     Its arrays lie at addresses of their own, 2**56 apart, so that an argument of a kernel tells
-    which array it points into, and where; scratch memory is one more such array.
+    which array it points into, and where; scratch memory is one more such array.  It is also what
+    a `DeviceArray` takes for its device: what NumPy's functions launch is recorded as well.
     """
 
     def __init__(self, device):
-        self.device = device
+        self.device, self.ordinal = device, device.ordinal
         self.sizes: list[int] = []  # bytes of scratch
+        self.free: list[int] = []  # which of it nobody uses any more
         self.launches: list[tuple] = []
         self.arrays = 0
 
@@ -42,11 +44,22 @@ class Recorder:
         self.arrays += 1
         return (self.arrays << _PLACE) + _MIDDLE
 
-    def scratch(self, nbytes: int):
-        self.sizes.append(nbytes)
-        return (_SCRATCH + len(self.sizes) << _PLACE) + _MIDDLE, None
+    def scratch(self, nbytes: int, stream=None):
+        """An address, and what keeps that memory from being used again."""
+        if self.free:
+            number = min(self.free, key=lambda each: (self.sizes[each] < nbytes,
+                                                      abs(self.sizes[each] - nbytes)))
+            self.free.remove(number)
+            self.sizes[number] = max(self.sizes[number], nbytes)
+        else:
+            number = len(self.sizes)
+            self.sizes.append(nbytes)
+        return (_SCRATCH + number + 1 << _PLACE) + _MIDDLE, _Room(self, number)
 
-    def launch(self, kernel, grid, args) -> None:
+    def enter(self) -> None:
+        """Nothing runs yet."""
+
+    def launch(self, kernel, grid, args, stream=None) -> None:
         moving = [(i, value >> _PLACE, (value & (1 << _PLACE) - 1) - _MIDDLE)
                   for i, (value, kind) in enumerate(zip(args, kernel.parameters, strict=True))
                   if kind == "ADDRESS" and value >> _PLACE]
@@ -56,7 +69,17 @@ class Recorder:
         return Replay(tuple(self.launches), tuple(self.sizes))
 
 
-_SCRATCH = 64  # scratch memory is counted from here
+class _Room:
+    """Scratch of a recording, for other work when nothing refers to this: launches are in order."""
+
+    def __init__(self, recorder: Recorder, number: int):
+        self.recorder, self.number = recorder, number
+
+    def __del__(self):
+        self.recorder.free.append(self.number)
+
+
+_SCRATCH = 63  # scratch memory is counted from here
 
 
 class Replay(NamedTuple):
@@ -87,6 +110,11 @@ def recording(recorder: Recorder):
         _space.reset(token)
 
 
+def recorder() -> Recorder:
+    """What kernel modules launch into."""
+    return _space.get()
+
+
 def device():
     """The device that is recorded for."""
     return _space.get().device
@@ -94,7 +122,10 @@ def device():
 
 def address(array: np.ndarray | None) -> int:
     """Where an array is; 0 for none."""
-    return 0 if array is None else array.__array_interface__["data"][0]
+    if array is None:
+        return 0
+    return (array.__array_interface__["data"][0] if isinstance(array, np.ndarray)
+            else array.address)
 
 
 def scratch(count: int, itemsize: int):

@@ -81,3 +81,34 @@ def reshaped(shape, size: int) -> tuple[int, ...]:
     if given.count(-1) > 1 or math.prod(whole) != size:
         raise ValueError(f"cannot reshape array of size {size} into shape {given}")
     return whole
+
+
+def viewed(shape, strides, new, itemsize: int) -> tuple[int, ...] | None:
+    """The strides of an array in a new shape, or None where it would have to be copied.
+
+    Axes of both shapes are taken together until they have the same number of elements; those of
+    the old one must lie in one line.
+    """
+    if 0 in shape:
+        return contiguous(new, itemsize)
+    old = [each for each in zip(shape, strides, strict=True) if each[0] != 1]
+    axes = [axis for axis, size in enumerate(new) if size != 1]
+    steps = [itemsize] * len(new)
+    i = j = 0
+    while i < len(old):
+        first_i, first_j = i, j
+        size, wanted = old[i][0], new[axes[j]]
+        i, j = i + 1, j + 1
+        while size != wanted:
+            if size < wanted:
+                size, i = size * old[i][0], i + 1
+            else:
+                wanted, j = wanted * new[axes[j]], j + 1
+        if any(outer[1] != inner[0] * inner[1] for outer, inner in
+               zip(old[first_i : i - 1], old[first_i + 1 : i], strict=True)):
+            return None
+        step = old[i - 1][1]
+        for axis in reversed(axes[first_j:j]):
+            steps[axis] = step
+            step *= new[axis]
+    return tuple(steps)

@@ -39,6 +39,11 @@ def where(condition, a, b):
 
 def assign(target, value) -> None:
     """target[...] = value, cast as NumPy casts an assignment."""
+    if target.ndim > AXES and getattr(value, "shape", None) == target.shape and not _walkable(
+            target.shape, _elements(value, target.shape), _elements(target, target.shape)):
+        for i in range(target.shape[0]):
+            assign(target[i], value[i])
+        return
     _run("positive", [operand(value)], target.dtype.name, target.dtype, target, casting=False)
 
 
@@ -130,10 +135,11 @@ def _apart(value, y):
     if not hasattr(value, "address") or (value.address, value.strides, value.shape) == (
             y.address, y.strides, y.shape):
         return value
-    return value.copy() if _memory_overlaps(value, y) else value
+    return value.copy() if overlap(value, y) else value
 
 
-def _memory_overlaps(a, b):
+def overlap(a, b) -> bool:
+    """Whether the memory between their first and last elements is in part the same."""
     (a_low, a_high), (b_low, b_high) = _bounds(a), _bounds(b)
     return a_low < b_high and b_low < a_high
 
@@ -160,16 +166,20 @@ def _elements(array, shape):
                                   zip(array.shape, array.strides, strict=True))
 
 
+def _walkable(shape, *strides) -> bool:
+    return len(_merged(shape, *strides)) <= AXES
+
+
+def _merged(shape, *strides):
+    """The axes in the memory order of the last array, those that lie in one line in all as one."""
+    order = sorted(range(len(shape)), key=lambda axis: -abs(strides[-1][axis]))
+    return merged(*([each[axis] for axis in order] for each in (shape, *strides)))
+
+
 @lru_cache(maxsize=4096)
 def _walk(shape, *strides):
-    """(flat, count, sizes of the last three axes, strides of each array along four axes).
-
-    Axes are walked in the memory order of the last array, and those that lie in one line in all
-    arrays are one.
-    """
-    count = math.prod(shape)
-    order = sorted(range(len(shape)), key=lambda axis: -abs(strides[-1][axis]))
-    axes = merged(*([each[axis] for axis in order] for each in (shape, *strides)))
+    """(flat, count, sizes of the last three axes, strides of each array along four axes)."""
+    count, axes = math.prod(shape), _merged(shape, *strides)
     if len(axes) > AXES:
         raise ValueError(f"arrays of shape {shape} lie in memory in a way that takes "
                          f"{len(axes)} axes to walk, expected at most {AXES} (on CUDA)")
