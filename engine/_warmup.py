@@ -26,13 +26,16 @@ def warm_up() -> Iterator[str]:
         yield f"convolution, one tap, few channels, {dtype}"
         _convolve(x, np.ones((16, 8, 1, 1), dtype), "direct")
         _convolve(x, np.ones((2, 8, 3, 3), dtype), "direct")
+        yield f"convolution, depthwise, {dtype}"
+        for stride in (1, 2):
+            _convolve(x, np.ones((8, 1, 3, 3), dtype), "direct", groups=8, stride=stride)
         for name in ("max_pool2d", "avg_pool2d"):
             yield f"{name}, {dtype}"
             y = getattr(engine, name)(x, 3, backend="numba")
             getattr(engine, f"{name}_backward")(y, x, 3, backend="numba")
 
 
-def _convolve(x, weight, algorithm):
-    options = {"algorithm": algorithm, "backend": "numba"}
+def _convolve(x, weight, algorithm, **geometry):
+    options = {"algorithm": algorithm, "backend": "numba", **geometry}
     y = engine.conv2d(x, weight, **options)
     engine.conv2d_backward(y, x, weight, **options)

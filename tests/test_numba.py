@@ -15,7 +15,15 @@ import engine
 
 numba = pytest.importorskip("numba")
 
-from engine.kernels.numba_support import jit, machine, threads, tile, tiles_bf16  # noqa: E402
+from engine.kernels.numba_support import (  # noqa: E402
+    jit,
+    machine,
+    rolls,
+    splats,
+    threads,
+    tile,
+    tiles_bf16,
+)
 from engine.kernels.numba_support.pointers import at  # noqa: E402
 
 HERE = Path(__file__).parent
@@ -111,6 +119,32 @@ def test_steps_of_parts_load_what_changes():
     text = function.inspect_asm()[function.signatures[0]]
     assert [text.count(f"\t{name}\t") for name in ("tileloadd", "tdpbf16ps")] == [14, 24]
     assert not re.search(r"tile\w+\s[^\n]*%r[sb]p", text)
+
+
+@pytest.mark.skipif(machine.VECTOR_BYTES != 64, reason="needs AVX-512")
+@pytest.mark.parametrize("dtype", FLOATS)
+@pytest.mark.parametrize(("kind", "vecs", "step", "products"), [
+    ("roll", 4, 1, 36), ("roll", 4, 2, 36), ("spread", 2, 0, 18), ("spread", 2, 1, 18)])
+def test_rolls_do_not_spill(kind, vecs, step, products, dtype):
+    """Nine products for each vector in a turn of the loop, and no vector on the stack."""
+    roll, spread, floor_of = rolls.roll, rolls.spread, splats.floor_of
+
+    def down(n, x, rows, y):
+        roll(vecs, step, n, at(rows, 0), at(x, 0), at(x, 0), n, n, at(rows, 9), at(x, 9), x[0],
+             floor_of(x, False), at(y, 0), n, n)
+
+    def apart(n, x, rows, y):
+        spread(vecs, step, n, at(rows, 0), at(rows, 99), at(x, 0), at(x, 0), n, n, at(rows, 9),
+               at(x, 9), at(y, 0), n, at(y, 99), n, n, n)
+
+    numbers = numba.types.Array(numba.from_dtype(np.dtype(dtype)), 1, "C")
+    index = numba.types.Array(numba.types.int64, 1, "C")
+    function = numba.njit(**jit._OPTIONS)(down if kind == "roll" else apart)
+    function.compile((numba.types.intp, numbers, index, numbers))
+    text = function.inspect_asm()[function.signatures[0]]
+    found = re.findall(r"v(?:fn?madd\d+|mul)p[sd]\s", text)
+    assert len(found) >= products  # LLVM may write some twice
+    assert not re.search(r"%zmm\d+.*\(%rsp|\(%rsp.*%zmm", text)
 
 
 # ---- memory ------------------------------------------------------------------------------------

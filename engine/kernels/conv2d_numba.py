@@ -13,7 +13,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from .numba_support import bf16x6, geometry, narrow, pointwise, threads, winograd, winograd_weight
+from .numba_support import (
+    bf16x6,
+    depthwise,
+    geometry,
+    narrow,
+    pointwise,
+    threads,
+    winograd,
+    winograd_weight,
+)
 from .numba_support.arithmetic import add
 from .numba_support.copies import copy, element_steps, pixels_to_planes, planes_to_pixels
 from .numba_support.geometry import (
@@ -150,6 +159,10 @@ def _correlate(direction, problem, algorithm, source, weight, bias, result):
     workers = _threads_for(problem)
     if algorithm == "direct" and pointwise.suits(problem, result):
         pointwise.correlate(problem, direction, source, weight, bias, result, workers)
+        return
+    planes = algorithm == "direct" and depthwise.plan(problem, direction, source, result)
+    if planes:
+        depthwise.correlate(problem, planes, direction, source, weight, bias, result, workers)
         return
     wanted = -(-2 * workers // max(1, problem.n * problem.g)) if workers > 1 else 1
     t = geometry.cached(getattr(geometry, direction), problem, compute, _pitches(source), wanted)
