@@ -72,11 +72,11 @@ int64_t NAME(fully_connected_workspace)(const struct correlation *c) {
 struct factors {
     const elem *weight;
     int64_t pitch, rows; /* from row to row, and how many there are; the tile repeats the last one */
-    int64_t ahead;       /* from what is read now to what is fetched for later */
+    int64_t ahead;       /* from what is read now to what is fetched for later, into L2 or `near` */
     const elem *x;
     int64_t terms;
     elem *total;
-    int add;
+    int add, near;
 };
 
 /* rows and pixels are constants wherever this is called, so the sums live in registers */
@@ -95,11 +95,14 @@ INLINE void tile(const int rows, const int pixels, const struct factors *p) {
 #pragma GCC unroll 8
         for (int r = 0; r < rows; r++) {
             v[r] = vec_load(w[r] + k);
-            __builtin_prefetch(w[r] + k + p->ahead, 0, 2);
+            if (p->near)
+                __builtin_prefetch(w[r] + k + p->ahead, 0, 3);
+            else
+                __builtin_prefetch(w[r] + k + p->ahead, 0, 2);
         }
 #pragma GCC unroll 8
         for (int q = 0; q < pixels; q++) {
-            vec s = vec_load(x + q * CHUNK + k);
+            vec s = vec_in_register(vec_load(x + q * CHUNK + k));
 #pragma GCC unroll 8
             for (int r = 0; r < rows; r++) sum[r][q] += v[r] * s;
         }
@@ -136,11 +139,11 @@ static void tile_of(int64_t pixels, const struct factors *p) {
 static void stage(int64_t rows, int64_t count, int64_t terms, const elem *from, int64_t pitch, int64_t step, elem *to) {
     for (int64_t r = 0; r < rows; r++, to += CHUNK) {
         const elem *row = from + min64(r, count - 1) * pitch;
+        int64_t k = 0;
         if (step == 1)
-            memcpy(to, row, (size_t)terms * sizeof(elem));
-        else
-            for (int64_t k = 0; k < terms; k++) to[k] = row[k * step];
-        for (int64_t k = terms; k % LANES; k++) to[k] = 0;
+            for (; k + LANES <= terms; k += LANES) vec_store(to + k, vec_load(row + k));
+        for (; k < terms; k++) to[k] = row[k * step];
+        for (; k % LANES; k++) to[k] = 0;
     }
 }
 
@@ -166,14 +169,13 @@ static void add_chunk(const struct job *job, const struct worker *w, const struc
     for (int64_t q = 0; q < e->pixels; q += MOST_PIXELS) {
         int64_t count = min64(MOST_PIXELS, e->pixels - q), pixels = tile_pixels(count), height = tile_height(pixels);
         stage(pixels, count, terms, source + q * c->s_stride[0], c->s_stride[0], c->s_stride[1], w->x);
-        struct factors p = {.pitch = pitch, .x = w->x, .terms = terms, .add = k0 > 0};
+        struct factors p = {.pitch = pitch, .x = w->x, .terms = terms, .add = k0 > 0, .near = q > 0};
         for (int64_t r = 0; r < e->rows; r += height) {
             p.weight = weight + r * pitch, p.rows = e->rows - r;
             p.total = w->total + (q * ROWS + r) * LANES;
-            if (q == 0) /* the rows after these; after the last ones, where the next chunk begins, or the next task */
-                p.ahead = r + height < e->rows ? height * pitch : last ? (e->rows - r) * pitch - k0 : terms - r * pitch;
-            else
-                p.ahead = 0;
+            /* the rows after these; then the first ones again, or those of the next chunk or task */
+            p.ahead = r + height < e->rows ? height * pitch : q > 0 ? -r * pitch : terms - r * pitch;
+            if (q == 0 && last && r + height >= e->rows) p.ahead = (e->rows - r) * pitch - k0;
             tile_of(pixels, &p);
         }
     }

@@ -8,6 +8,7 @@ enum {
     GROUP = VEC_REGISTERS > 16 ? 16 : 8, /* rows of the weight, one vector of each in registers */
     SUMS_BYTES = 96 * 1024,              /* of a task */
     FEWEST_BYTES = 4096,                 /* of a row that are read together */
+    MOST_BYTES = 16 * 1024,              /* two groups of rows stay in L2 */
     STRIP = 64,                          /* pixels of a task */
     TASKS_PER_THREAD = 4,
 };
@@ -32,7 +33,8 @@ static struct job block_up(const struct correlation *c) {
     struct job job = {.c = c, .strips = ceil_div(c->n, STRIP)};
     int64_t wanted = c->threads > 1 ? TASKS_PER_THREAD * c->threads : 1;
     int64_t share = ceil_div(c->dc, ceil_div(wanted, max64(1, c->g * job.strips)));
-    int64_t most = SUMS_BYTES / ELEM_BYTES / max64(1, min64(STRIP, c->n)), least = FEWEST_BYTES / ELEM_BYTES;
+    int64_t most = min64(MOST_BYTES, SUMS_BYTES / max64(1, min64(STRIP, c->n))) / ELEM_BYTES;
+    int64_t least = FEWEST_BYTES / ELEM_BYTES;
     job.segment = ceil_div(max64(min64(most, share), min64(least, most)), LANES) * LANES;
     job.segments = ceil_div(c->dc, job.segment);
     return job;
@@ -74,7 +76,10 @@ INLINE void add(const struct group *g, int64_t at, vec v) {
 INLINE void add_vector(const struct group *g, int64_t j) {
     vec w[GROUP];
 #pragma GCC unroll 16
-    for (int r = 0; r < GROUP; r++) w[r] = vec_load(g->weight + r * g->pitch + j);
+    for (int r = 0; r < GROUP; r++) {
+        w[r] = vec_load(g->weight + r * g->pitch + j);
+        __builtin_prefetch(g->weight + (r + GROUP) * g->pitch + j, 0, 2); /* the next group */
+    }
     for (int64_t q = 0; q < g->pixels; q++) {
         vec v = {0};
 #pragma GCC unroll 16

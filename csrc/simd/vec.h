@@ -59,6 +59,16 @@ INLINE vec vec_load(const elem *p) { return *(const vec_in_memory *)p; }
 INLINE void vec_store(elem *p, vec v) { *(vec_in_memory *)p = v; }
 INLINE vec vec_splat(elem s) { return s - (vec){0}; }
 
+/* v, which is held in a register from here on: compilers like to load an operand of several sums again for each */
+INLINE vec vec_in_register(vec v) {
+#if defined(__x86_64__)
+    __asm__("" : "+v"(v));
+#elif defined(__aarch64__)
+    __asm__("" : "+w"(v));
+#endif
+    return v;
+}
+
 /* max(v, 0) that lets NaN through */
 INLINE vec vec_relu(vec v) {
     vec_bits negative = (vec_bits)((vec_compare)v < (vec_compare){0});
