@@ -14,6 +14,7 @@
 #include "narrow_weight.h"
 #include "pointwise.h"
 #include "pointwise_weight.h"
+#include "residual.h"
 #include "winograd.h"
 
 #include <stdlib.h>
@@ -26,7 +27,7 @@ static struct correlation forward(const engine_conv2d *p) {
         .first_h = -p->pad_t, .first_w = -p->pad_l, .space_h = p->dil_h, .space_w = p->dil_w,
         .w_group = p->oc / p->g * p->weight_stride[0], .w_dc = p->weight_stride[0], .w_sc = p->weight_stride[1],
         .w_h = p->weight_stride[2], .w_w = p->weight_stride[3],
-        .im2col = p->algorithm == ENGINE_IM2COL, .relu = p->relu, .bfloat16 = p->bfloat16, .threads = p->threads,
+        .im2col = p->algorithm == ENGINE_IM2COL, .relu = p->relu && !p->residual, .bfloat16 = p->bfloat16, .threads = p->threads,
     };
     memcpy(c.s_stride, p->x_stride, sizeof c.s_stride);
     memcpy(c.d_stride, p->y_stride, sizeof c.d_stride);
@@ -207,6 +208,7 @@ int64_t NAME(conv2d_workspace)(const engine_conv2d *p, int32_t direction) {
 void NAME(conv2d_forward)(const engine_conv2d *p, const void *x, const void *weight, const void *bias, void *y,
                           void *workspace) {
     run_call(p, ENGINE_FORWARD, x, weight, bias, y, workspace);
+    if (p->residual) NAME(add_residual)(p, y);
 }
 
 void NAME(conv2d_backward_data)(const engine_conv2d *p, const void *dy, const void *weight, void *dx, void *workspace) {

@@ -122,8 +122,10 @@ void engine_chain(const engine_step *step, int64_t steps, void *workspace) {
     for (const engine_step *end = step + steps; step < end; step++) {
         if (step->conv)
             engine_conv2d_forward(step->conv, step->x, step->weight, step->bias, step->y, workspace);
-        else
+        else if (step->pool)
             engine_pool2d_forward(step->pool, step->x, step->y, NULL, workspace);
+        else
+            engine_softmax_forward(step->softmax, step->x, step->y);
     }
 }
 

@@ -15,6 +15,7 @@ typedef struct {
     int64_t x_stride[4], weight_stride[4], y_stride[4];
     int32_t type, algorithm, relu, threads; /* threads: how many this call may use, the caller included */
     int32_t packed;                         /* the weight argument is what engine_conv2d_pack_weight() wrote */
+    const void *residual;                   /* forward: NULL, or what is added before relu; of y's type and strides, apart from y */
     int32_t bfloat16;                       /* ENGINE_BF16X6 of such x and y: one product is enough; weight and bias as float32 */
 } engine_conv2d;
 
@@ -49,10 +50,19 @@ void engine_pool2d_forward(const engine_pool2d *pool, const void *x, void *y, in
 int32_t engine_pool2d_backward(const engine_pool2d *pool, const void *dy, const void *x, const int64_t *indices, void *dx,
                                void *workspace);
 
-/* One forward call of a chain: of `conv`, or of `pool` where that is NULL, without indices. */
+/* softmax of every row; strides are between rows, columns are adjacent; float32 or float64 */
+typedef struct {
+    int64_t rows, columns, x_stride, y_stride;
+    int32_t type;
+} engine_softmax;
+
+void engine_softmax_forward(const engine_softmax *softmax, const void *x, void *y);
+
+/* One forward call of a chain, that of which there is a block; pooling without indices. */
 typedef struct {
     const engine_conv2d *conv;
     const engine_pool2d *pool;
+    const engine_softmax *softmax;
     const void *x, *weight, *bias;
     void *y;
 } engine_step;

@@ -185,6 +185,14 @@ def itself(op: str, name: str, value) -> None:
         raise TypeError(f"{op}: `{name}` is {show(value)}, expected an array")
 
 
+def rows(op: str, name: str, value: np.ndarray) -> None:
+    """Raise unless `value` is (rows, columns) of float32 or float64."""
+    if value.ndim != 2 or 0 in value.shape:
+        raise ValueError(f"{op}: `{name}` has shape {value.shape}, expected (rows, columns)")
+    if value.dtype not in (np.float32, np.float64):
+        raise TypeError(f"{op}: `{name}` has dtype {value.dtype}, expected float32 or float64")
+
+
 def function(op: str, name: str, value) -> None:
     """Raise unless it can be called."""
     if not callable(value):

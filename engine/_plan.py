@@ -88,9 +88,13 @@ class Plan:
 
     def bind(self, *arrays) -> Callable:
         """What runs it on these very arrays, with as many threads as now."""
+        return self.bound(*arrays) or functools.partial(self, *arrays)
+
+    def bound(self, *arrays, **more) -> Callable | None:
+        """That, if the kernel has a way of its own to do it; `more` is what else it is given."""
         hook = getattr(self.module, f"bind_{self.direction}", None)
-        bound = hook and hook(*self.fixed, *arrays)
-        return functools.partial(self, *arrays) if bound is None else self.reported(bound)
+        found = hook and hook(*self.fixed, *arrays, **more)
+        return found and self.reported(found)
 
     def reported(self, kernel: Callable) -> Callable:
         """`kernel` itself; with ENGINE_VERBOSE=1, one that also writes a line per call."""
@@ -252,11 +256,13 @@ class PackedPlan:
 
     def bind(self, x, _, bias, y) -> Callable:
         """As `Plan.bind`."""
+        return self.bound(x, _, bias, y) or functools.partial(self, x, None, bias, y)
+
+    def bound(self, x, _, bias, y, **more) -> Callable | None:
+        """As `Plan.bound`."""
         hook = getattr(self.plan.module, "bind_packed", None)
-        bound = hook and hook(*self.plan.fixed, x, self.held, bias, y)
-        if bound is None:
-            return functools.partial(self, x, None, bias, y)
-        return self.plan.reported(bound)
+        found = hook and hook(*self.plan.fixed, x, self.held, bias, y, **more)
+        return found and self.plan.reported(found)
 
 
 def clear() -> None:

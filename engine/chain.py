@@ -12,10 +12,10 @@ from engine import _check
 def chain(calls: Iterable[Callable[[], Any]]) -> Chain:
     """Functions without arguments as one that calls them in order.
 
-    Those that `bind_pool2d` and the `bind` of a `plan_conv2d` made for the C backend do not go
-    through Python: neighbours among them are one call of C, which costs a fraction of a microsecond
-    whatever their number, releases the interpreter lock once, and works in scratch memory that
-    the chain keeps.  So one thread at a time may call it.
+    Those that `bind_pool2d`, `bind_softmax` and the `bind` of a `plan_conv2d` made for the C
+    backend do not go through Python: neighbours among them are one call of C, which costs a
+    fraction of a microsecond whatever their number, releases the interpreter lock once, and works
+    in scratch memory that the chain keeps.  So one thread at a time may call it.
 
     Parameters
     ----------

@@ -115,36 +115,60 @@ class Conv2dPlan:
             _check.output("plan_conv2d", out, self.y_shape, self.dtype, x=x)
         return run_forward(call, x, self._weight, self._bias, out, repeats=True, run=run)
 
-    def bind(self, x: Array, out: Array) -> Callable[[], Any]:
+    def bind(self, x: Array, out: Array, residual: Array | None = None) -> Callable[[], Any]:
         """``plan(x, out)`` for these very arrays, as a function without arguments.
 
         All that can be done beforehand is done now; what remains is the call of the kernel, with
-        as many threads as may be used now.  The function keeps both arrays.
+        as many threads as may be used now.  The function keeps the arrays.
+
+        Parameters
+        ----------
+        x, out : ndarray
+            What it reads and writes in every call.
+        residual : ndarray, optional
+            What is added, after the bias and before the activation; of the shape and dtype of out,
+            which it may not overlap.  The C backend adds it in the same call, if its strides are
+            those of out.
 
         Raises
         ------
         TypeError, ValueError
-            If x or out is not an array of the plan's shape and dtype.
+            If an array is not of the plan's shape and dtype.
         """
         _check.itself("plan_conv2d", "x", x)
         _check.like("plan_conv2d", "x", x, self.x_shape, self.x_dtype)
-        _check.output("plan_conv2d", out, self.y_shape, self.dtype, x=x)
+        inputs = {"x": x}
+        if residual is not None:
+            _check.itself("plan_conv2d", "residual", residual)
+            inputs["residual"] = _check.like("plan_conv2d", "residual", residual, self.y_shape,
+                                             self.dtype)
+        _check.output("plan_conv2d", out, self.y_shape, self.dtype, **inputs)
         call, run = self._calls.get(x.strides) or self._with_strides(x)
         image = call.to_kernel(x)
-        if call.pads or not np.may_share_memory(image, x):
+        bindable = not call.pads and np.may_share_memory(image, x)
+        if residual is None and not bindable:
             return partial(self, x, out)
         y = to_kernel(out, call.layout)
-        chosen: Any = run or _plan.of(call, "forward")
-        kernel: Callable[[], Any] = chosen.bind(image, call.filters(self._weight),
-                                                call.vector(self._bias), y)
-        if call.activation is None:
-            return kernel
+        kernel: Callable[[], Any] | None = None
+        if bindable:
+            chosen: Any = run or _plan.of(call, "forward")
+            arrays = image, call.filters(self._weight), call.vector(self._bias), y
+            kernel = (chosen.bind(*arrays) if residual is None else
+                      chosen.bound(*arrays, residual=to_kernel(residual, call.layout)))
+        if kernel is None:
+            return self._bind_apart(x, out, residual)
+        return kernel if call.activation is None else _activated(kernel, call.activation, y)
 
-        def activated() -> None:
-            kernel()
-            _activation.apply(call.activation, y)
+    def _bind_apart(self, x: Array, out: Array, residual: Array | None) -> Callable[[], Any]:
+        """`bind` where the kernel cannot add the residual itself."""
+        plain = Conv2dPlan(self.x_shape, self.x_dtype, self._weight, self._bias, None,
+                           self._options).bind(x, out)
 
-        return activated
+        def added() -> None:
+            plain()
+            np.add(out, residual, out=out)
+
+        return _activated(added, self._activation, to_kernel(out, self._options.layout))
 
     def _fits(self, out: Array, x: Array, call: Call) -> bool:
         """Whether out is just like the arrays that the plan would make itself."""
@@ -163,3 +187,13 @@ class Conv2dPlan:
         if p not in self._packed:
             self._packed[p] = _plan.packed(call, call.filters(self._weight))
         return self._packed[p]
+
+
+def _activated(kernel: Callable[[], Any], activation: str | None, y: Array) -> Callable[[], None]:
+    """The kernel, and after it the activation of y, where it lies."""
+
+    def run() -> None:
+        kernel()
+        _activation.apply(activation, y)
+
+    return run

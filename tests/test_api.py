@@ -63,7 +63,8 @@ def signatures(rank):
 
 
 SIGNATURES = signatures(1) | signatures(2) | signatures(3) | {
-    "bind_pool2d": "(op, x, *args, out, **kwargs)", "chain": "(calls)"}
+    "bind_pool2d": "(op, x, *args, out, **kwargs)", "bind_softmax": "(x, out)",
+    "chain": "(calls)"}
 
 
 def signature(name):

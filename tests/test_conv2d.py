@@ -342,6 +342,36 @@ def test_plan_is_the_same_convolution(variant, data):
                 assert not wrote_outside(out)
 
 
+@pytest.mark.parametrize("variant", [param for param in variants.params(OP)
+                                     if not str(param.id).startswith("numba")])
+@given(data=st.data(), view=st.sampled_from((None, *OUTPUT_VIEWS)))
+@settings(max_examples=25)
+def test_a_residual_is_added_before_the_activation(variant, data, view):
+    """Wherever it is, and whoever adds it: the sum is that of NumPy."""
+    case = data.draw(cases_of(variant))
+    p = case.problem
+    given = {**case.geometry, **variant.options}
+    with variants.level(variant):
+        if variants.refusal(variant, OP, p, "forward"):
+            variants.counts[variants.REFUSED] += 1
+            return
+        x = case.array("x", p.x_shape).astype(p.dtype)
+        weight = case.array("weight", p.weight_shape).astype(p.dtype)
+        out, same = (blank(p.y_shape, p.dtype, case.views[0] if case.views[0] in OUTPUT_VIEWS
+                           else "nhwc", case.rng) for _ in range(2))
+        residual = blank(p.y_shape, p.dtype, view, case.rng) if view else np.empty_like(out)
+        residual[...] = case.array("x", p.y_shape, other=1)
+        engine.plan_conv2d(p.x_shape, weight, case.bias, **given)(x, out=same)
+        np.add(same, residual, out=same)
+        if p.activation:
+            np.maximum(same, 0, out=same)
+        with variants.counted(variant, case):
+            engine.plan_conv2d(p.x_shape, weight, case.bias, activation=p.activation,
+                               **given).bind(x, out, residual)()
+        np.testing.assert_array_equal(out, same)
+        assert not wrote_outside(out) and not wrote_outside(residual)
+
+
 # ---- values ------------------------------------------------------------------------------------
 
 MIXED = [("float32", "float64"), ("int8", "float32"), ("uint8", "int8"), ("int64", "float32"),

@@ -273,6 +273,48 @@ def test_a_pooling_bound_to_arrays(variant, op, args, dtype):
                 assert np.array_equal(out, function(x, *args, **options), equal_nan=True)
 
 
+@pytest.mark.parametrize("backend", kernels.BACKENDS)
+@pytest.mark.parametrize("options", [
+    {"activation": "tanh"}, {"activation": "relu", "padding": 2, "padding_mode": "wrap"},
+    {"layout": "NHWC", "activation": "relu"}], ids=str)
+def test_a_residual(backend, options):
+    """Also where no kernel can add it."""
+    if backend not in backends("conv2d"):
+        pytest.skip(kernels.load("conv2d", backend))
+    x = X.transpose(0, 2, 3, 1).copy() if "layout" in options else X
+    plan = engine.plan_conv2d(x.shape, W, B, groups=2, backend=backend, **options)
+    plain = engine.conv2d(x, W, B, groups=2, backend=backend, **{**options, "activation": None})
+    residual = RNG.standard_normal(plan.y_shape).astype(np.float32)
+    function = np.tanh if options["activation"] == "tanh" else lambda y: np.maximum(y, 0)
+    for order in "CF":
+        out = np.empty(plan.y_shape, np.float32, order)
+        run = plan.bind(x, out, residual)
+        for _ in range(2):
+            run()
+            np.testing.assert_allclose(out, function(plain + residual), rtol=1e-5, atol=1e-5)
+        residual *= -1
+        run()
+        np.testing.assert_allclose(out, function(plain + residual), rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("backend", ["c", "numpy"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_softmax_bound_to_arrays(backend, dtype):
+    x = RNG.standard_normal((4, 20)).astype(dtype)[:, ::2]
+    x[1] += 1e4
+    x[2, 3], x[3, :2] = np.nan, (np.inf, -np.inf)
+    with engine.use_backend(backend):
+        for source in (x, x.copy()):
+            out = np.empty_like(x)
+            run = engine.bind_softmax(source, out)
+            with np.errstate(invalid="ignore"):
+                run()
+            small = (x[:2] - x[:2].max(axis=1, keepdims=True)).astype(float)
+            np.testing.assert_allclose(
+                out[:2], np.exp(small) / np.exp(small).sum(axis=1, keepdims=True), rtol=1e-5)
+            assert np.isnan(out[2:]).all()
+
+
 def test_what_cannot_be_bound():
     plan = engine.plan_conv2d(X.shape, W, B, groups=2)
     with pytest.raises(ValueError, match="plan_conv2d: `x` has shape .* expected"):
@@ -288,3 +330,14 @@ def test_what_cannot_be_bound():
         engine.bind_pool2d("max_pool2d", X.tolist(), 2, out=y)
     with pytest.raises(ValueError, match="max_pool2d: `out` has shape .* expected"):
         engine.bind_pool2d("max_pool2d", X, 2, out=y[1:])
+    with pytest.raises(ValueError, match="plan_conv2d: `residual` has shape .* expected"):
+        plan.bind(X, plan(X), DY[:1])
+    with pytest.raises(TypeError, match="plan_conv2d: `residual` has dtype float64"):
+        plan.bind(X, plan(X), DY.astype(float))
+    out = plan(X)
+    with pytest.raises(ValueError, match="plan_conv2d: `out` .*`residual`"):
+        plan.bind(X, out, out)
+    with pytest.raises(ValueError, match=r"bind_softmax: `x` has shape \(3,\), expected \(rows,"):
+        engine.bind_softmax(np.ones(3), np.ones(3))
+    with pytest.raises(TypeError, match="bind_softmax: `x` has dtype int64, expected float32 or"):
+        engine.bind_softmax(np.ones((1, 3), int), np.ones((1, 3), int))

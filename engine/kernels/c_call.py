@@ -66,11 +66,14 @@ def bound(function, block, nbytes, *arrays):
     return run
 
 
-def bound_conv2d(block, nbytes, x, weight, bias, y):
-    """A bound forward convolution."""
+def bound_conv2d(block, nbytes, x, weight, bias, y, residual):
+    """A bound forward convolution, to which `residual` is added if there is one."""
+    if residual is not None:
+        block.residual = address(residual)
     run = bound(lib.engine_conv2d_forward, block, nbytes, x, weight, bias, y)
     run.step = Step({"conv": block, "x": address(x), "weight": address(weight),
-                     "bias": address(bias), "y": address(y)}, nbytes, (block, x, weight, bias, y))
+                     "bias": address(bias), "y": address(y)}, nbytes,
+                    (block, x, weight, bias, y, residual))
     return run
 
 

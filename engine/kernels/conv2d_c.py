@@ -113,13 +113,17 @@ def prepare_forward(problem, algorithm, x, weight, bias, y):
     return prepared
 
 
-def bind_forward(problem, algorithm, x, weight, bias, y):
+def bind_forward(problem, algorithm, x, weight, bias, y, residual=None):
     """`forward` for these very arrays, as a function without arguments; None if not possible."""
-    if problem.dtype != _compute_dtype(problem.dtype):
+    if problem.dtype != _compute_dtype(problem.dtype) or not _addable(residual, y):
         return None
     p = _describe(problem, algorithm, x, weight, y, relu=problem.activation == "relu")
     nbytes = lib.engine_conv2d_workspace(p, lib.ENGINE_FORWARD)
-    return bound_conv2d(p, nbytes, x, weight, bias, y)
+    return bound_conv2d(p, nbytes, x, weight, bias, y, residual)
+
+
+def _addable(residual, y):
+    return residual is None or (residual.strides == y.strides and residual.flags.aligned)
 
 
 class PackedWeight:
@@ -159,12 +163,14 @@ def forward_packed(problem, algorithm, x, packed, bias, y):
                               address(y), work)
 
 
-def bind_packed(problem, algorithm, x, packed, bias, y):
+def bind_packed(problem, algorithm, x, packed, bias, y, residual=None):
     """`forward_packed` for these very arrays, as `bind_forward`."""
     p, nbytes = _describe_packed(problem, algorithm, x, packed, y)
     if p is None or lib.engine_get_isa() != packed.level:
-        return bind_forward(problem, algorithm, x, packed.weight, bias, y)
-    return bound_conv2d(p, nbytes, x, packed.memory, bias, y)
+        return bind_forward(problem, algorithm, x, packed.weight, bias, y, residual)
+    if not _addable(residual, y):
+        return None
+    return bound_conv2d(p, nbytes, x, packed.memory, bias, y, residual)
 
 
 def _describe_packed(problem, algorithm, x, packed, y):

@@ -156,7 +156,7 @@ class Compiled:
             taken += 1
         last = layers[taken - 1]
 
-        make = _planned(weight, bias, activation=activation, **geometry)
+        make = _Convolution(weight, bias, activation, **geometry)
         return taken, lambda x, into: self._step(
             last, self._in_model_order(x), into, make)
 
@@ -165,8 +165,8 @@ class Compiled:
         if x.flattened:  # the features are in the order of memory, the weights in the model's
             weight = _reordered(weight, x.flattened, self.layout, self.order)
 
-        return self._step(layer, x, into, _planned(
-            weight[:, :, None, None], layer.params.get("bias"), activation=activation))
+        return self._step(layer, x, into, _Convolution(
+            weight[:, :, None, None], layer.params.get("bias"), activation))
 
     def _concatenate(self, layer, x, into):
         shape = self._shape(layer)
@@ -181,8 +181,13 @@ class Compiled:
         return out
 
     def _residual(self, layer, x, into):
-        y = self._in_model_order(self._row(_flat(layer.layers), x))
         shortcut = self._in_model_order(self._row(_flat(layer.shortcut), x))
+        y = self._in_model_order(self._row(_flat(layer.layers), x))
+        make, inputs, last = self._steps[-1] if self._steps else (None, [], None)
+        if last is y is not x and isinstance(make, _Convolution) and make.activation is None:
+            out = into or Value(y.shape)
+            self._steps[-1] = make.adding(layer.activation), [*inputs, shortcut], out
+            return out
         out = into or (y if y is not x else Value(y.shape))
         self._steps.append((lambda a, b, out: _add(a, b, out, layer.activation),
                             [y, shortcut], out))
@@ -200,8 +205,8 @@ class Compiled:
     def _any(self, layer, x, into):
         """A layer that is not known here, as it is."""
         x = self._in_model_order(x)
-        if isinstance(layer, Softmax):
-            return self._step(layer, x, into, _softmax)
+        if isinstance(layer, Softmax) and len(x.shape) == 2:
+            return self._step(layer, x, into, engine.bind_softmax)
         if isinstance(layer, LocalResponseNorm) and len(x.shape) == 4:
             return self._step(layer, x, into, partial(_response_norm, layer))
         return self._step(layer, x, into, lambda source, out: lambda: np.copyto(
@@ -266,16 +271,24 @@ def _reordered(weight, shape, layout, order):
     return turned.reshape(weight.shape)
 
 
-def _planned(weight, bias, **options):
+class _Convolution:
     """What makes the step of a convolution; a row of features is an image of one pixel."""
-    plan = cache(lambda shape: engine.plan_conv2d(shape, weight, bias, **options))
 
-    def make(source, out):
-        if source.ndim == 2:
-            source, out = source[:, :, None, None], out[:, :, None, None]
-        return plan(source.shape).bind(source, out)
+    def __init__(self, weight, bias, activation, **geometry):
+        self.weight, self.bias = weight, bias
+        self.activation, self.geometry = activation, geometry
+        self.plan = cache(lambda shape: engine.plan_conv2d(
+            shape, weight, bias, activation=activation, **geometry))
 
-    return make
+    def adding(self, activation) -> _Convolution:
+        """The same with another result added to it before the activation."""
+        return _Convolution(self.weight, self.bias, activation, **self.geometry)
+
+    def __call__(self, source, *more):
+        """The step from `source`, perhaps with what is added, to the last array."""
+        source, *added, out = (array[:, :, None, None] if array.ndim == 2 else array
+                               for array in (source, *more))
+        return self.plan(source.shape).bind(source, out, *added)
 
 
 def _pool(layer, source, out, arguments):
@@ -339,16 +352,3 @@ def _channels_down(images):
     if images.flags.c_contiguous:
         return images.reshape(n, 1, c, h * w)
     return np.moveaxis(images, 1, -1).reshape(n * h * w, 1, c, 1)
-
-
-def _softmax(source, out):
-    of_row = np.empty((len(source), 1), source.dtype)
-
-    def run():
-        np.maximum.reduce(source, axis=-1, keepdims=True, out=of_row)
-        np.subtract(source, of_row, out=out)
-        np.exp(out, out=out)
-        np.add.reduce(out, axis=-1, keepdims=True, out=of_row)
-        np.divide(out, of_row, out=out)
-
-    return run
