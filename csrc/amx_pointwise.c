@@ -255,6 +255,7 @@ static void product_of(int64_t row_tiles, int64_t col_tiles, int64_t steps, cons
 
 INLINE void put(const struct job *job, elem *to, vec v, vec bias, __mmask16 mask) {
     v += bias;
+    if (job->c->residual) v += (vec)_mm512_maskz_loadu_ps(mask, to + job->c->residual);
     if (job->c->relu) v = vec_relu(v);
     if (job->stream && mask == 0xffff && (uintptr_t)to % VEC_BYTES == 0)
         vec_stream(to, v);

@@ -134,7 +134,10 @@ static void run_call(const engine_conv2d *p, int32_t direction, const elem *sour
     struct call call = count_call(p, direction);
     fill_call(p, direction, &call, workspace);
     void *rest = (char *)workspace + call.bytes;
-    switch (kind_of(p, direction, &call)) {
+    enum kind kind = kind_of(p, direction, &call);
+    int adds = p->residual && kind == AMX_POINTWISE; /* the others leave that to a second pass */
+    if (adds) call.c->residual = (const elem *)p->residual - dest, call.c->relu = p->relu;
+    switch (kind) {
         case FULLY_CONNECTED:
             if (ELEM_IS_FLOATING && direction == ENGINE_FORWARD)
                 NAME(fully_connected)(call.c, source, weight, bias, dest, rest);
@@ -160,6 +163,7 @@ static void run_call(const engine_conv2d *p, int32_t direction, const elem *sour
             if (ELEM_IS_FLOATING)
                 NAME(winograd)(call.c, source, p->packed ? NULL : weight, p->packed ? weight : NULL, bias, dest, rest);
     }
+    if (p->residual && !adds) NAME(add_residual)(p, dest);
 }
 
 static int64_t call_workspace(const engine_conv2d *p, int32_t direction) {
@@ -208,7 +212,6 @@ int64_t NAME(conv2d_workspace)(const engine_conv2d *p, int32_t direction) {
 void NAME(conv2d_forward)(const engine_conv2d *p, const void *x, const void *weight, const void *bias, void *y,
                           void *workspace) {
     run_call(p, ENGINE_FORWARD, x, weight, bias, y, workspace);
-    if (p->residual) NAME(add_residual)(p, y);
 }
 
 void NAME(conv2d_backward_data)(const engine_conv2d *p, const void *dy, const void *weight, void *dx, void *workspace) {

@@ -17,6 +17,7 @@ struct correlation {
     int64_t s_stride[4], d_stride[4];         /* n c h w */
     int64_t w_group, w_dc, w_sc, w_h, w_w;    /* strides of weight: group, d channel, s channel, tap row, tap column */
     int64_t weight_offset, d_offset;          /* of the first weight and the first destination element */
+    int64_t residual;                         /* from a result to what is added to it; 0: nothing (amx_pointwise.h only) */
     int im2col, relu;
     int bfloat16;                             /* source and destination are (amx_correlate.h only) */
     int64_t threads;

@@ -131,6 +131,15 @@ int64_t NAME(narrow_workspace)(int64_t phases, int64_t across, const struct corr
     return arena.used;
 }
 
+/* A division takes as long as ten products, and most steps are 1. */
+struct split {
+    int64_t whole, rest;
+};
+
+static inline struct split split(int64_t v, int64_t step) {
+    return step == 1 ? (struct split){v, 0} : (struct split){v / step, v % step};
+}
+
 static void fill_offsets(struct job *job, int64_t f) {
     const struct correlation *c = &job->phase[f];
     const struct blocking *b = &job->b;
@@ -138,9 +147,9 @@ static void fill_offsets(struct job *job, int64_t f) {
     for (int64_t channel = 0; channel < c->sc; channel++)
         for (int64_t i = 0; i < c->taps_h; i++)
             for (int64_t j = 0; j < c->taps_w; j++) {
-                int64_t h = c->first_h - b->h0 + i * c->space_h, w = c->first_w - b->w0 + j * c->space_w;
-                *offset++ = channel * b->pitch_c + (h % c->step_h * c->step_w + w % c->step_w) * plane +
-                            h / c->step_h * b->src_cols + w / c->step_w;
+                struct split h = split(c->first_h - b->h0 + i * c->space_h, c->step_h);
+                struct split w = split(c->first_w - b->w0 + j * c->space_w, c->step_w);
+                *offset++ = channel * b->pitch_c + (h.rest * c->step_w + w.rest) * plane + h.whole * b->src_cols + w.whole;
             }
 }
 
@@ -183,8 +192,9 @@ static void multiply(const struct job *job, const struct taps *taps, const elem 
 static void store_row(int64_t count, const elem *acc, elem bias, int relu, elem *to, int64_t stride) {
     vec add = vec_splat(bias);
     int64_t i = 0;
-    if (stride == 1)
-        for (; i + LANES <= count; i += LANES) {
+    if (stride == 1 && count >= LANES)
+        for (; i < count; i += LANES) {
+            i = min64(i, count - LANES); /* the last vector overlaps the one before it */
             vec v = vec_load(acc + i) + add;
             vec_store(to + i, relu ? vec_relu(v) : v);
         }

@@ -146,20 +146,23 @@ class Conv2dPlan:
         call, run = self._calls.get(x.strides) or self._with_strides(x)
         image = call.to_kernel(x)
         bindable = not call.pads and np.may_share_memory(image, x)
-        if residual is None and not bindable:
-            return partial(self, x, out)
+        chosen: Any = run or _plan.of(call, "forward")
         y = to_kernel(out, call.layout)
-        kernel: Callable[[], Any] | None = None
-        if bindable:
-            chosen: Any = run or _plan.of(call, "forward")
-            arrays = image, call.filters(self._weight), call.vector(self._bias), y
-            kernel = (chosen.bind(*arrays) if residual is None else
-                      chosen.bound(*arrays, residual=to_kernel(residual, call.layout)))
-        if kernel is None:
-            return self._bind_apart(x, out, residual)
-        return kernel if call.activation is None else _activated(kernel, call.activation, y)
+        arrays = image, call.filters(self._weight), call.vector(self._bias), y
+        if residual is not None:
+            added = to_kernel(residual, call.layout)
+            found = chosen.bound(*arrays, residual=added) if bindable else None
+            if found is None:
+                return self._bind_apart(call, x, out, residual)
+            kernel: Callable[[], Any] = found
+        elif bindable:
+            kernel = chosen.bind(*arrays)
+        else:
+            return partial(self, x, out)
+        return _activated(kernel, call.activation, y) if call.activation else kernel
 
-    def _bind_apart(self, x: Array, out: Array, residual: Array | None) -> Callable[[], Any]:
+    def _bind_apart(self, call: Call, x: Array, out: Array,
+                    residual: Array) -> Callable[[], Any]:
         """`bind` where the kernel cannot add the residual itself."""
         plain = Conv2dPlan(self.x_shape, self.x_dtype, self._weight, self._bias, None,
                            self._options).bind(x, out)
@@ -168,7 +171,7 @@ class Conv2dPlan:
             plain()
             np.add(out, residual, out=out)
 
-        return _activated(added, self._activation, to_kernel(out, self._options.layout))
+        return _activated(added, self._activation, to_kernel(out, call.layout))
 
     def _fits(self, out: Array, x: Array, call: Call) -> bool:
         """Whether out is just like the arrays that the plan would make itself."""
