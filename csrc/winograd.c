@@ -313,8 +313,9 @@ int NAME(winograd_wins)(const struct correlation *c, int weight_gradient) {
     double sc = (double)c->sc, dc = (double)c->dc, in = (double)ceil_div(c->sc, LANES), out = (double)ceil_div(c->dc, LANES);
     double tiles = (double)(ceil_div(c->dh, 4) * ceil_div(c->dw, 4)), pixels = (double)(c->dh * c->dw);
     double direct = 9 * pixels * sc * dc / LANES, products = 36 * tiles * sc * out, inputs = 250 * tiles * in;
+    int narrow = c->sc <= 16 && c->dc <= LANES; /* most of a product's rows would be beyond the channels */
     if (weight_gradient)
-        return c->sc >= 4 && c->dc >= 4 && products + inputs + 220 * tiles * out + 150 * sc * out <= 1.3 * direct;
+        return !narrow && c->sc >= 4 && c->dc >= 4 && products + inputs + 220 * tiles * out + 150 * sc * out <= 1.3 * direct;
     double share = ELEM_BYTES > 4 ? 0.75 : 1.1; /* float64 pays with digits, so more must be won */
     return c->sc > 4 && products + inputs + 300 * tiles * out + 180 * sc * out + 2000 <= share * direct;
 }

@@ -45,11 +45,18 @@ class Branches(Layer):
 
     def _backward(self, gradients, need_dx):
         """Send each gradient back through its branch; the sum of what arrives at the input."""
-        total = None
+        total, is_own = None, False  # own: an array that nobody else has
         for branch, dy in zip(self.branches, gradients, strict=True):
             dx = branch.backward(dy, need_dx)
-            if need_dx:
-                total = dx if total is None else total + dx
+            if not need_dx:
+                continue
+            if total is None:
+                total = dx
+            elif is_own:
+                total += dx
+            else:
+                total = total + dx
+            is_own = is_own or (isinstance(dx, np.ndarray) and not np.may_share_memory(dx, dy))
         return total
 
 
