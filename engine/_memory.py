@@ -1,7 +1,7 @@
 """Outputs and scratch: large buffers are reused once no array refers to them any more.
 
 The first write to fresh memory costs a page fault for every 4 KiB, which for a large output can
-take longer than its computation.  So outputs of 1 MiB and more are views of buffers that a pool
+take longer than its computation.  So outputs of 256 KiB and more are views of buffers that a pool
 keeps; a buffer is handed out again only when the pool holds the last reference to it.  NumPy
 keeps the buffer of a view as its ``base``, so as long as the output or any view of it lives, the
 buffer has a second reference.  The pool never keeps more than was in use at one time, and at most
@@ -23,7 +23,7 @@ import numpy as np
 from engine import _check, _config
 from engine._problem import channels_first, empty
 
-POOLED = 1 << 20  # bytes from which an output comes from the pool
+POOLED = 1 << 18  # bytes from which an output comes from the pool
 POOLED_SCRATCH = 1 << 16  # and scratch, of which one call at a time needs a piece or two
 HUGE_PAGE = 1 << 21
 ALIGNMENT = 64
