@@ -1,6 +1,7 @@
 #include "depthwise.h"
 #include "arena.h"
 #include "depthwise_flat.h"
+#include "depthwise_roll.h"
 #include "depthwise_rows.h"
 #include "depthwise_spread.h"
 #include "thread.h"
@@ -27,6 +28,8 @@ struct job {
     struct depthwise_reach reach;
     int64_t rows, strips, units, per_task; /* a unit is a strip of a destination plane */
     struct prepared *prepared;             /* of each phase */
+    struct depthwise_band band;
+    int rolls;
     elem *zeros;
     elem **copy; /* of each worker: a strip that cannot be read in place */
 };
@@ -89,14 +92,13 @@ static void pack_weights(const struct job *job, int64_t f, const elem *weight) {
     }
 }
 
-static void unit(const struct job *job, int64_t index, elem *copy) {
+static void unit(const struct job *job, int64_t image, int64_t plane, int64_t i0, elem *copy) {
     const struct correlation *c = &job->phase[0];
-    int64_t planes = c->g * c->dc, i0 = index % job->strips * job->rows;
-    int64_t plane = index / job->strips % planes, image = index / job->strips / planes;
     int64_t offset = image * c->s_stride[0] + plane / c->dc * c->s_stride[1];
     struct depthwise_rows rows = {
         .strip = NAME(depthwise_strip)(&job->reach, job->phases, job->phase, job->source, offset, i0, job->rows, copy),
-        .columns = job->cut.columns, .zeros = job->zeros - job->reach.first, .row0 = i0,
+        .columns = job->cut.columns, .band = job->rolls ? &job->band : NULL,
+        .zeros = job->zeros - job->reach.first, .row0 = i0,
         .bias = job->bias ? job->bias[plane] : 0};
     int four = job->phases == 4 && job->across == 2;
     struct depthwise_rows pair[2] = {rows, rows}; /* of the even rows of dest and of the odd ones, if they are four */
@@ -123,8 +125,14 @@ static void unit(const struct job *job, int64_t index, elem *copy) {
 
 static void task(void *context, int64_t index, int64_t worker) {
     const struct job *job = context;
-    for (int64_t u = index * job->per_task; u < min64(job->units, (index + 1) * job->per_task); u++)
-        unit(job, u, job->copy[worker]);
+    int64_t planes = job->phase->g * job->phase->dc, first = index * job->per_task;
+    int64_t strip = first % job->strips, plane = first / job->strips % planes, image = first / job->strips / planes;
+    for (int64_t u = first; u < min64(job->units, first + job->per_task); u++) {
+        unit(job, image, plane, strip * job->rows, job->copy[worker]);
+        if (++strip < job->strips) continue;
+        strip = 0;
+        if (++plane == planes) plane = 0, image++;
+    }
 }
 
 void NAME(depthwise)(int64_t phases, int64_t across, const struct correlation *phase, const elem *source, const elem *weight,
@@ -141,6 +149,8 @@ void NAME(depthwise)(int64_t phases, int64_t across, const struct correlation *p
         NAME(depthwise_fill_columns)(&phase[f], job.cut, job.prepared[f].column, job.prepared[f].mask);
         pack_weights(&job, f, weight);
     }
+    const struct depthwise_phase alone = {.c = phase, .column = job.prepared[0].column};
+    job.rolls = phases == 1 && NAME(depthwise_roll_suits)(&alone, job.cut.columns, &job.band);
     memset(job.zeros, 0, (size_t)job.reach.pitch * sizeof(elem));
     engine_parallel(phase->threads, ceil_div(job.units, job.per_task), task, &job);
 }

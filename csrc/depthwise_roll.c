@@ -1,16 +1,9 @@
 #include "depthwise_roll.h"
 #include "arena.h"
-#include "vec_mask.h"
 
 enum {
     WIDE = ELEM_IS_FLOATING && VEC_REGISTERS > 16, /* the weights and the sums of a band fit the registers */
-    VECS = 4, /* of a row: of wider ones every second half would be read by itself, which memory does not like */
-};
-
-/* All pixels of a row; taps of the first and of the last vector can be outside the source. */
-struct band {
-    int64_t vecs, x[VECS];
-    vec_mask left[3], right[3];
+    VECS = DEPTHWISE_BAND,
 };
 
 static int is_whole(const struct correlation *c, int64_t x) {
@@ -18,10 +11,10 @@ static int is_whole(const struct correlation *c, int64_t x) {
     return first >= 0 && first + (LANES - 1) * c->step_w + 2 * c->space_w < c->sw;
 }
 
-static struct band band_of(const struct depthwise_rows *d) {
-    struct band b = {0};
-    for (int64_t k = 0; k < d->columns; k++) {
-        const struct depthwise_column *column = &d->phase[0].column[k];
+static struct depthwise_band band_of(const struct depthwise_phase *phase, int64_t columns) {
+    struct depthwise_band b = {0};
+    for (int64_t k = 0; k < columns; k++) {
+        const struct depthwise_column *column = &phase->column[k];
         for (int64_t v = 0; v < column->vecs; v++) {
             b.x[b.vecs] = column->x + v * column->second;
             for (int j = 0; j < 3; j++) {
@@ -35,23 +28,23 @@ static struct band band_of(const struct depthwise_rows *d) {
     return b;
 }
 
-int NAME(depthwise_roll_suits)(const struct depthwise_rows *d) {
-    const struct correlation *c = d->phase[0].c;
-    if (!WIDE || d->phase[1].c || c->taps_h != 3 || c->taps_w != 3 || d->columns > 2) return 0;
+int NAME(depthwise_roll_suits)(const struct depthwise_phase *phase, int64_t columns, struct depthwise_band *band) {
+    const struct correlation *c = phase->c;
+    if (!WIDE || c->taps_h != 3 || c->taps_w != 3 || columns > VECS / 2) return 0;
     if (c->step_h != 1 && (c->step_h != 2 || c->space_w > 1)) return 0;
-    struct band b = band_of(d);
-    for (int64_t v = 1; v + 1 < b.vecs; v++)
-        if (!is_whole(c, b.x[v])) return 0;
+    *band = band_of(phase, columns);
+    for (int64_t v = 1; v + 1 < band->vecs; v++)
+        if (!is_whole(c, band->x[v])) return 0;
     return 1;
 }
 
 /* The rows first, first + apart, ... below `end` of the band, of whose vectors only `count` lanes are stored.  vecs and
    whether count is LANES are constants wherever this is called. */
-INLINE void roll(const int vecs, const int64_t count, const struct depthwise_rows *d, const struct band *of,
+INLINE void roll(const int vecs, const int64_t count, const struct depthwise_rows *d, const struct depthwise_band *of,
                  int64_t first, int64_t end) {
     const struct correlation *c = d->phase[0].c;
     const struct depthwise_strip strip = d->strip; /* copies: stores might change what others can see */
-    const struct band band = *of;
+    const struct depthwise_band band = *of;
     int64_t apart = c->space_h, rows = ceil_div(end - first, apart);
     int64_t first_h = c->first_h, first_w = c->first_w, space_w = c->space_w;
     int64_t to_pitch = apart * d->to_pitch, relu = c->relu;
@@ -95,11 +88,11 @@ INLINE void load_by_two(const elem *p, const vec_mask *mask, vec x[3]) {
 }
 
 /* As `roll`, at step 2: every second row of the source belongs to two rows of the destination. */
-INLINE void roll_by_two(const int vecs, const int64_t count, const struct depthwise_rows *d, const struct band *of,
+INLINE void roll_by_two(const int vecs, const int64_t count, const struct depthwise_rows *d, const struct depthwise_band *of,
                         int64_t first, int64_t end) {
     const struct correlation *c = d->phase[0].c;
     const struct depthwise_strip strip = d->strip;
-    const struct band band = *of;
+    const struct depthwise_band band = *of;
     int64_t first_w = c->first_w, to_pitch = d->to_pitch, relu = c->relu, at = 2 * first + c->first_h;
     elem *to = d->to + first * to_pitch;
     vec w[3][3], sum[VECS], bias = vec_splat(d->bias);
@@ -142,7 +135,7 @@ INLINE void roll_by_two(const int vecs, const int64_t count, const struct depthw
         default: BAND(by, 4, LANES); break;                                                                            \
     }
 
-static void roll_band(const struct depthwise_rows *d, const struct band *band, int64_t first, int64_t end) {
+static void roll_band(const struct depthwise_rows *d, const struct depthwise_band *band, int64_t first, int64_t end) {
     int64_t dw = d->phase[0].c->dw;
     if (d->phase[0].c->step_h == 1)
         BANDS(roll)
@@ -152,8 +145,7 @@ static void roll_band(const struct depthwise_rows *d, const struct band *band, i
 
 void NAME(depthwise_roll)(const struct depthwise_rows *d) {
     if (!WIDE) return;
-    struct band band = band_of(d);
     const struct correlation *c = d->phase[0].c;
     int64_t apart = c->step_h == 1 ? c->space_h : 1, end = d->row0 + d->rows;
-    for (int64_t first = d->row0; first < min64(end, d->row0 + apart); first++) roll_band(d, &band, first, end);
+    for (int64_t first = d->row0; first < min64(end, d->row0 + apart); first++) roll_band(d, d->band, first, end);
 }

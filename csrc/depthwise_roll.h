@@ -4,8 +4,18 @@
 #define ENGINE_DEPTHWISE_ROLL_H
 
 #include "depthwise_rows.h"
+#include "vec_mask.h"
 
-int NAME(depthwise_roll_suits)(const struct depthwise_rows *d);
+enum { DEPTHWISE_BAND = 4 }; /* vectors: of wider rows every second half would be read by itself, which memory does not like */
+
+/* All pixels of a row; taps of the first and of the last vector can be outside the source. */
+struct depthwise_band {
+    int64_t vecs, x[DEPTHWISE_BAND];
+    vec_mask left[3], right[3];
+};
+
+/* The band of the rows of a phase that is alone, cut into so many columns: one for all planes.  0: others do these better. */
+int NAME(depthwise_roll_suits)(const struct depthwise_phase *phase, int64_t columns, struct depthwise_band *band);
 void NAME(depthwise_roll)(const struct depthwise_rows *d);
 
 #endif

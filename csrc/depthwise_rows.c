@@ -172,7 +172,7 @@ int NAME(depthwise_rows_suits)(const struct correlation *c, int in_pairs) {
 
 void NAME(depthwise_rows)(const struct depthwise_rows *d) {
     const struct correlation *c = with_taps(d);
-    if (NAME(depthwise_roll_suits)(d)) {
+    if (d->band) {
         NAME(depthwise_roll)(d);
         return;
     }

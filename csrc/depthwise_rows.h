@@ -17,6 +17,7 @@ struct depthwise_phase {
 struct depthwise_rows {
     struct depthwise_phase phase[2]; /* the second: its pixels alternate with those of the first; or c is NULL */
     int64_t columns;
+    const struct depthwise_band *band; /* where sums can roll down a row (depthwise_roll.h), or NULL */
     struct depthwise_strip strip;
     const elem *zeros;  /* what is read in place of a row outside the source, from its column 0 */
     elem bias;
