@@ -34,8 +34,9 @@ struct blocking {
     int64_t vecs, width, k_blocks;        /* destination channels: blocks of so many vectors, the last one of fewer */
     int64_t parts, unit;                  /* into how many tasks they are dealt, in whole units */
     int64_t chunk;
-    int64_t v_row, v_plane, m_plane, u_plane, u_chunk; /* pitches of the three matrices, and of a chunk of the last */
+    int64_t v_row, v_plane, v_chunk, m_plane, u_plane, u_chunk; /* pitches of the three matrices */
     int fresh;                            /* tasks transform their weights */
+    int shared;                           /* but the one block of tiles has been transformed for all of them */
     int far;                              /* the next source pixels are in no cache near by */
 };
 
@@ -47,7 +48,7 @@ struct job {
     elem *dest;
     const elem *packed; /* [group][channel block][36][source channel][width]; NULL: fresh */
     struct worker {
-        elem *v, *m, *u, *scratch; /* [36][tile][source channel], [36][tile][width], [36][channel of the chunk][width] */
+        elem *v, *m, *u, *scratch; /* [chunk][36][tile][channel of it], [36][tile][width], [36][channel of the chunk][width] */
         int64_t holds;             /* the group and block whose inputs are in v */
     } *worker;
 };
@@ -82,8 +83,10 @@ static struct blocking block_up(const struct correlation *c, int packed) {
     b.chunk = ceil_div(ceil_div(c->sc, ceil_div(c->sc, CHUNK)), LANES) * LANES;
     block_tiles(c, packed, &b);
     b.far = c->g * c->sc * c->sh * c->sw * ELEM_BYTES >= FAR_BYTES && c->s_stride[3] == 1;
-    b.v_row = winograd_pitch(max64(LANES, c->sc));
+    b.shared = b.fresh && c->threads > 1 && c->g * b.blocks == 1;
+    b.v_row = b.chunk; /* one tile after the other: the processor sees where this goes */
     b.v_plane = winograd_pitch((b.block + TILE_ROWS_1) * b.v_row);
+    b.v_chunk = 36 * b.v_plane;
     b.m_plane = winograd_pitch((b.block + TILE_ROWS_1) * b.width);
     b.u_plane = winograd_pitch(c->sc * b.width);
     b.u_chunk = winograd_pitch(b.chunk * b.width);
@@ -97,10 +100,12 @@ static void carve(struct job *job, struct arena *arena, int packed) {
     const struct blocking *b = &job->b;
     if (!packed && !b->fresh) job->packed = ARENA_TAKE(arena, elem, packed_size(c, b));
     job->worker = ARENA_TAKE(arena, struct worker, c->threads);
+    int64_t v_size = ceil_div(c->sc, b->chunk) * b->v_chunk;
+    elem *shared = b->shared ? ARENA_TAKE(arena, elem, v_size) : NULL;
     for (int64_t t = 0; t < c->threads; t++) {
         struct worker w = {
-            .holds = -1,
-            .v = ARENA_TAKE(arena, elem, 36 * b->v_plane),
+            .holds = b->shared ? 0 : -1,
+            .v = b->shared ? shared : ARENA_TAKE(arena, elem, v_size),
             .m = ARENA_TAKE(arena, elem, 36 * b->m_plane),
             .u = b->fresh ? ARENA_TAKE(arena, elem, 36 * b->u_chunk) : NULL,
             .scratch = ARENA_TAKE(arena, elem, max64(WINOGRAD_SCRATCH, WINOGRAD_TAPS_SCRATCH)),
@@ -185,7 +190,7 @@ static void multiply(const struct job *job, const elem *v, const elem *u, const 
             NAME(winograd_prefetch)(&job->from, a->source, job->c->sc, a->first, a->tiles, a->part, a->parts);
             a->part += a->part + 1 < a->parts;
         }
-        NAME(winograd_product)(vecs, rows)(channels, v + t * b->v_row + c0, b->v_row, 1, u, m + t * vecs * LANES, c0 > 0,
+        NAME(winograd_product)(vecs, rows)(channels, v + t * b->v_row, b->v_row, 1, u, m + t * vecs * LANES, c0 > 0,
                                            next + i * channels * LINE, LINE);
     }
 }
@@ -211,7 +216,8 @@ static void multiply_packed(const struct job *job, const struct worker *w, const
         for (int64_t c0 = 0, c1; c0 < job->c->sc; c0 = c1) {
             c1 = min64(job->c->sc, c0 + b->chunk);
             const elem *next = c1 < job->c->sc ? u + c1 * vecs * LANES : u + b->u_plane;
-            multiply(job, w->v + e * b->v_plane, u + c0 * vecs * LANES, next, c0, vecs, begin, end, w->m + e * b->m_plane, a);
+            const elem *v = w->v + c0 / b->chunk * b->v_chunk + e * b->v_plane;
+            multiply(job, v, u + c0 * vecs * LANES, next, c0, vecs, begin, end, w->m + e * b->m_plane, a);
         }
     }
 }
@@ -225,9 +231,25 @@ static void multiply_fresh(const struct job *job, const struct worker *w, const 
             int64_t begin, end;
             NAME(winograd_slots)(&job->from, order, e / 6, e % 6, &begin, &end);
             const elem *u = w->u + e * b->u_chunk;
-            multiply(job, w->v + e * b->v_plane, u, u + b->u_chunk, c0, k->vecs, begin, end, w->m + e * b->m_plane, a);
+            const elem *v = w->v + c0 / b->chunk * b->v_chunk + e * b->v_plane;
+            multiply(job, v, u, u + b->u_chunk, c0, k->vecs, begin, end, w->m + e * b->m_plane, a);
         }
     }
+}
+
+/* the inputs of a block of tiles, one chunk of source channels */
+static void transform_chunk(const struct job *job, int64_t group, int64_t chunk, int64_t first, int64_t tiles,
+                            const struct worker *w) {
+    const struct correlation *c = job->c;
+    const struct blocking *b = &job->b;
+    int64_t c0 = chunk * b->chunk;
+    NAME(winograd_transform_inputs)(&job->from, job->source + (group * c->sc + c0) * c->s_stride[1], min64(b->chunk, c->sc - c0),
+                                    first, tiles, w->v + chunk * b->v_chunk, b->v_plane, b->v_row, w->scratch);
+}
+
+static void shared_task(void *context, int64_t task, int64_t worker) {
+    const struct job *job = context;
+    transform_chunk(job, 0, task, 0, job->b.total, &job->worker[worker]);
 }
 
 /* one block of tiles, some blocks of destination channels */
@@ -240,8 +262,7 @@ static void block_task(void *context, int64_t task, int64_t worker) {
     int64_t first = block * b->block, tiles = min64(b->block, b->total - first);
     if (w->holds != task / b->parts) { /* what one part needs serves the others on this thread */
         w->holds = task / b->parts;
-        NAME(winograd_transform_inputs)(&job->from, job->source + group * c->sc * c->s_stride[1], c->sc, first, tiles, w->v,
-                                        b->v_plane, b->v_row, w->scratch);
+        for (int64_t chunk = 0; chunk * b->chunk < c->sc; chunk++) transform_chunk(job, group, chunk, first, tiles, w);
     }
     struct winograd_order order = NAME(winograd_order)(&job->from, first, tiles);
     int64_t products = 36 * b->k_blocks * ceil_div(c->sc, b->chunk) * ceil_div(tiles, tile_rows(b->vecs));
@@ -288,7 +309,7 @@ void NAME(winograd)(const struct correlation *c, const elem *source, const elem 
     const struct blocking *b = &job.b;
     job.from = (struct winograd_planes){.tiles_h = b->tiles_h, .tiles_w = b->tiles_w, .edge_h = c->dh % 4,
                                         .edge_w = c->dw % 4, .sh = c->sh, .sw = c->sw,
-                                        .first_h = c->first_h, .first_w = c->first_w,
+                                        .first_h = c->first_h, .first_w = c->first_w, .begin = source,
                                         .end = winograd_end(source, c->n, c->g * c->sc, c->sh, c->sw, c->s_stride)};
     job.to = (struct winograd_planes){.tiles_h = b->tiles_h, .tiles_w = b->tiles_w, .edge_h = c->dh % 4,
                                       .edge_w = c->dw % 4, .sh = c->dh, .sw = c->dw,
@@ -303,6 +324,7 @@ void NAME(winograd)(const struct correlation *c, const elem *source, const elem 
         name_weights(&job, weight);
 
     if (!packed && !b->fresh) pack(&job);
+    if (b->shared) engine_parallel(c->threads, ceil_div(c->sc, b->chunk), shared_task, &job);
     engine_parallel(c->threads, c->g * b->blocks * b->parts, block_task, &job);
 }
 

@@ -171,20 +171,19 @@ static void copy_chunk(const struct winograd_planes *p, const elem *source, int6
     }
 }
 
-/* whether whole vectors of all rows and channels, but for rows that are `zero`, lie in [first, p->end) */
-static int readable(const struct winograd_planes *p, const elem *first, const elem *zero, const struct chunk *c, int64_t rows) {
+/* whether whole vectors of all rows and channels, but for rows that are `zero`, may be read */
+static int readable(const struct winograd_planes *p, const elem *zero, const struct chunk *c, int64_t rows) {
     for (int64_t i = 0; i < rows; i++) {
         const elem *one = c->row[i], *other = one + (LANES - 1) * c->next[i];
         if (one == zero) continue;
-        if (one < first || one + WINOGRAD_CHUNK > p->end || other < first || other + WINOGRAD_CHUNK > p->end) return 0;
+        if (one < p->begin || one + WINOGRAD_CHUNK > p->end || other < p->begin || other + WINOGRAD_CHUNK > p->end) return 0;
     }
     return 1;
 }
 
-/* One segment, LANES channels; `first` is the lowest element that may be read. */
-INLINE void transform_segment(const int kind, const struct winograd_planes *p, const elem *first, const elem *source,
-                              int64_t channels, const struct winograd_segment *s, elem *v, int64_t plane, int64_t row,
-                              elem *scratch) {
+/* one segment, LANES channels */
+INLINE void transform_segment(const int kind, const struct winograd_planes *p, const elem *source, int64_t channels,
+                              const struct winograd_segment *s, elem *v, int64_t plane, int64_t row, elem *scratch) {
     static const elem zero[WINOGRAD_CHUNK];
     elem *half = scratch, *carry = half + 6 * WINOGRAD_CHUNK * LANES;
     elem *put_by = carry + 24 * LANES, *copy = put_by + 30 * LANES;
@@ -203,7 +202,7 @@ INLINE void transform_segment(const int kind, const struct winograd_planes *p, c
             c.next[i] = inside ? p->stride[pixels ? 3 : 1] : 0;
         }
         int masked = c.begin > 0 || c.end < WINOGRAD_CHUNK;
-        if (!in_vectors || (masked && !pixels && !readable(p, first, zero, &c, rows)))
+        if (!in_vectors || (masked && !pixels && !readable(p, zero, &c, rows)))
             copy_chunk(p, source, min64(LANES, channels), h0, w0, rows, &c, copy);
         transform_columns(down, pixels, masked, &c, half);
         struct wanted w = {.whole = s->tiles - tile, .edge = s->edge ? s->tiles - tile : -2,
@@ -230,7 +229,7 @@ INLINE void transform_tiles(const int kind, const struct winograd_planes *p, con
         for (int64_t j = 0; j < channels; j += LANES) {
             int64_t c = max64(0, min64(j, channels - LANES)); /* the last vector overlaps the one before */
             const elem *from = source + s.image * p->stride[0] + c * p->stride[1];
-            transform_segment(kind, p, source, from, min64(LANES, channels - c), &s, to + c, plane, row, scratch);
+            transform_segment(kind, p, from, min64(LANES, channels - c), &s, to + c, plane, row, scratch);
         }
         tile += s.tiles + (s.edge > 0);
     }

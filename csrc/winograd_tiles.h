@@ -14,7 +14,7 @@ struct winograd_planes {
     int64_t edge_h, edge_w; /* outputs down the last row of tiles and across the last column, or 0 if these are whole */
     int64_t sh, sw, first_h, first_w;
     int64_t stride[4]; /* n c h w */
-    const elem *end;   /* just behind the last element: no read may pass it */
+    const elem *begin, *end; /* no read may leave them: the first element (in order of the axes), and just behind the last one */
     int stream;        /* write past the caches */
 };
 

@@ -168,9 +168,9 @@ void NAME(winograd_weight)(const struct correlation *c, const elem *x, const ele
     const struct blocking *b = &job.b;
     job.in = (struct winograd_planes){.tiles_h = b->tiles_h, .tiles_w = b->tiles_w, .sh = c->sh, .sw = c->sw,
                                       .first_h = c->first_h, .first_w = c->first_w,
-                                      .end = winograd_end(x, c->n, c->g * c->sc, c->sh, c->sw, c->s_stride)};
+                                      .begin = x, .end = winograd_end(x, c->n, c->g * c->sc, c->sh, c->sw, c->s_stride)};
     job.out = (struct winograd_planes){.tiles_h = b->tiles_h, .tiles_w = b->tiles_w, .sh = c->dh, .sw = c->dw,
-                                       .end = winograd_end(dy, c->n, c->g * c->dc, c->dh, c->dw, c->d_stride)};
+                                       .begin = dy, .end = winograd_end(dy, c->n, c->g * c->dc, c->dh, c->dw, c->d_stride)};
     memcpy(job.in.stride, c->s_stride, sizeof c->s_stride);
     memcpy(job.out.stride, c->d_stride, sizeof c->d_stride);
     struct arena arena = {.base = workspace};
