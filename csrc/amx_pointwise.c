@@ -40,6 +40,7 @@ struct job {
     struct pixels from, to;
     const elem *source, *weight, *bias;
     elem *dest;
+    const uint32_t *in_parts;         /* the weights: packed, or what the caller has so */
     uint32_t *packed;                 /* [group][block][step][AMX_STEP_WORDS] */
     struct worker {
         uint32_t *staged[2];          /* [32 pixels][step of the chunk][AMX_STEP_WORDS]; of now, and of next */
@@ -96,10 +97,13 @@ static struct job block_up(const struct correlation *c) {
     return job;
 }
 
-static void carve(struct job *job, struct arena *arena) {
+static int64_t packed_words(const struct job *job) { return job->c->g * job->blocks * job->steps * AMX_STEP_WORDS; }
+
+/* packed: the weights are so already */
+static void carve(struct job *job, struct arena *arena, int packed) {
     const struct correlation *c = job->c;
     int64_t square = AMX_SIDE * AMX_SIDE, side = job->strip / AMX_SIDE, staged = side * job->chunk * AMX_STEP_WORDS;
-    job->packed = ARENA_TAKE(arena, uint32_t, c->g * job->blocks * job->steps * AMX_STEP_WORDS);
+    if (!packed) job->packed = ARENA_TAKE(arena, uint32_t, packed_words(job));
     job->worker = ARENA_TAKE(arena, struct worker, c->threads);
     for (int64_t t = 0; t < c->threads; t++) {
         struct worker w = {.staged = {ARENA_TAKE(arena, uint32_t, staged), ARENA_TAKE(arena, uint32_t, staged)},
@@ -117,10 +121,10 @@ static void carve(struct job *job, struct arena *arena) {
     }
 }
 
-int64_t NAME(amx_pointwise_workspace)(const struct correlation *c) {
+int64_t NAME(amx_pointwise_workspace)(const struct correlation *c, int packed) {
     struct job job = block_up(c);
     struct arena arena = {0};
-    carve(&job, &arena);
+    carve(&job, &arena, packed);
     return arena.used;
 }
 
@@ -147,6 +151,18 @@ static void pack_task(void *context, int64_t task, int64_t worker) {
             }
             for (int64_t r = 0; r < LANES; r++) amx_put_line(low[r], high[r], to + tile * AMX_TILE_WORDS + r * LANES);
         }
+}
+
+/* The two forms, of planes and of channels last, are told apart by their size. */
+int64_t NAME(amx_pointwise_packed_bytes)(const struct correlation *c) {
+    struct job job = block_up(c);
+    return packed_words(&job) * (int64_t)sizeof(uint32_t) + (job.last ? 64 : 0);
+}
+
+void NAME(amx_pointwise_pack)(const struct correlation *c, const elem *weight, elem *packed) {
+    struct job job = block_up(c);
+    job.weight = weight + c->weight_offset, job.packed = (uint32_t *)packed;
+    engine_parallel(c->threads, c->g * job.blocks, pack_task, &job);
 }
 
 /* ---- staging, a little at a time -------------------------------------------------------------------------------- */
@@ -372,7 +388,8 @@ static void multiply(const struct job *job, const struct worker *w, const struct
     const struct correlation *c = job->c;
     int64_t channel = p->group * c->dc + block * AMX_SIDE, channels = min64(AMX_SIDE, c->dc - block * AMX_SIDE);
     int64_t channel_tiles = channels > AMX_ROWS ? 2 : 1, square = AMX_SIDE * AMX_SIDE;
-    const uint32_t *packed = job->packed + ((p->group * job->blocks + block) * job->steps + p->first) * AMX_STEP_WORDS;
+    int64_t at = (p->group * job->blocks + block) * job->steps + p->first;
+    const uint32_t *packed = job->in_parts + at * AMX_STEP_WORDS;
     const elem *bias = job->bias ? job->bias + channel : NULL;
     elem *dest = job->dest + c->d_offset + channel * c->d_stride[1];
     for (int64_t q = 0; q < p->pixels; q += AMX_SIDE, acc += job->chunks > 1 ? square : 0) {
@@ -423,14 +440,18 @@ static void strips_task(void *context, int64_t task, int64_t worker) {
 }
 
 void NAME(amx_pointwise)(int64_t phases, int64_t across, const struct correlation *phase, const elem *source,
-                         const elem *weight, const elem *bias, elem *dest, void *workspace) {
+                         const elem *weight, const elem *packed, const elem *bias, elem *dest, void *workspace) {
     struct job job = block_up(phase);
     job.phases = phases, job.across = across, job.phase = phase;
     job.source = source + phase->first_h * phase->s_stride[2] + phase->first_w * phase->s_stride[3];
-    job.weight = weight + phase->weight_offset, job.bias = bias, job.dest = dest;
+    job.bias = bias, job.dest = dest;
     struct arena arena = {.base = workspace};
-    carve(&job, &arena);
-    engine_parallel(phase->threads, phase->g * job.blocks, pack_task, &job);
+    carve(&job, &arena, packed != NULL);
+    if (!packed) {
+        job.weight = weight + phase->weight_offset;
+        engine_parallel(phase->threads, phase->g * job.blocks, pack_task, &job);
+    }
+    job.in_parts = packed ? (const uint32_t *)packed : job.packed;
     engine_parallel(phase->threads, phase->g * job.runs * job.parts, strips_task, &job);
 }
 
@@ -446,14 +467,24 @@ int NAME(amx_pointwise_wins)(const struct correlation *c) {
     return 0;
 }
 
-int64_t NAME(amx_pointwise_workspace)(const struct correlation *c) {
+int64_t NAME(amx_pointwise_workspace)(const struct correlation *c, int packed) {
+    (void)c, (void)packed;
+    return 0;
+}
+
+int64_t NAME(amx_pointwise_packed_bytes)(const struct correlation *c) {
     (void)c;
     return 0;
 }
 
+void NAME(amx_pointwise_pack)(const struct correlation *c, const elem *weight, elem *packed) {
+    (void)c, (void)weight, (void)packed;
+}
+
 void NAME(amx_pointwise)(int64_t phases, int64_t across, const struct correlation *phase, const elem *source,
-                         const elem *weight, const elem *bias, elem *dest, void *workspace) {
-    (void)phases, (void)across, (void)phase, (void)source, (void)weight, (void)bias, (void)dest, (void)workspace;
+                         const elem *weight, const elem *packed, const elem *bias, elem *dest, void *workspace) {
+    (void)phases, (void)across, (void)phase, (void)source, (void)weight, (void)packed, (void)bias, (void)dest;
+    (void)workspace;
 }
 
 #endif

@@ -134,6 +134,8 @@ static void run_call(const engine_conv2d *p, int32_t direction, const elem *sour
     struct call call = count_call(p, direction);
     fill_call(p, direction, &call, workspace);
     void *rest = (char *)workspace + call.bytes;
+    const elem *packed = p->packed ? weight : NULL;
+    if (packed) weight = NULL;
     enum kind kind = kind_of(p, direction, &call);
     int adds = p->residual && kind == AMX_POINTWISE; /* the others leave that to a second pass */
     if (adds) call.c->residual = (const elem *)p->residual - dest, call.c->relu = p->relu;
@@ -144,24 +146,23 @@ static void run_call(const engine_conv2d *p, int32_t direction, const elem *sour
             else if (ELEM_IS_FLOATING)
                 NAME(fully_connected_data)(call.c, source, weight, dest, rest);
             break;
-        case POINTWISE: NAME(pointwise)(call.count, call.across, call.c, source, weight, bias, dest, rest); break;
+        case POINTWISE: NAME(pointwise)(call.count, call.across, call.c, source, weight, packed, bias, dest, rest); break;
         case DEPTHWISE: NAME(depthwise)(call.count, call.across, call.c, source, weight, bias, dest, rest); break;
         case DEPTHWISE_LAST: NAME(depthwise_last)(call.count, call.c, source, weight, bias, dest, rest); break;
         case NARROW: NAME(narrow)(call.count, call.across, call.c, source, weight, bias, dest, rest); break;
         case FIRST_LAYER: NAME(first_layer)(call.c, source, weight, bias, dest, rest); break;
         case DENSE:
-            NAME(correlate)(call.count, call.across, call.c, source, p->packed ? NULL : weight, p->packed ? weight : NULL, bias,
-                            dest, rest);
+            NAME(correlate)(call.count, call.across, call.c, source, weight, packed, bias, dest, rest);
             break;
         case AMX:
             for (int64_t f = 0; f < call.count; f++) NAME(amx_correlate)(&call.c[f], source, weight, bias, dest, rest);
             break;
         case AMX_POINTWISE:
-            NAME(amx_pointwise)(call.count, call.across, call.c, source, weight, bias, dest, rest);
+            NAME(amx_pointwise)(call.count, call.across, call.c, source, weight, packed, bias, dest, rest);
             break;
         case WINOGRAD:
             if (ELEM_IS_FLOATING)
-                NAME(winograd)(call.c, source, p->packed ? NULL : weight, p->packed ? weight : NULL, bias, dest, rest);
+                NAME(winograd)(call.c, source, weight, packed, bias, dest, rest);
     }
     if (p->residual && !adds) NAME(add_residual)(p, dest);
 }
@@ -178,7 +179,7 @@ static int64_t call_workspace(const engine_conv2d *p, int32_t direction) {
                 most = direction == ENGINE_FORWARD ? NAME(fully_connected_workspace)(call.c)
                                                    : NAME(fully_connected_data_workspace)(call.c);
             break;
-        case POINTWISE: most = NAME(pointwise_workspace)(call.c); break;
+        case POINTWISE: most = NAME(pointwise_workspace)(call.c, p->packed); break;
         case DEPTHWISE: most = NAME(depthwise_workspace)(call.count, call.across, call.c); break;
         case DEPTHWISE_LAST: most = NAME(depthwise_last_workspace)(call.count, call.c); break;
         case NARROW: most = NAME(narrow_workspace)(call.count, call.across, call.c); break;
@@ -187,7 +188,7 @@ static int64_t call_workspace(const engine_conv2d *p, int32_t direction) {
         case AMX:
             for (int64_t f = 0; f < call.count; f++) most = max64(most, NAME(amx_correlate_workspace)(&call.c[f]));
             break;
-        case AMX_POINTWISE: most = NAME(amx_pointwise_workspace)(call.c); break;
+        case AMX_POINTWISE: most = NAME(amx_pointwise_workspace)(call.c, p->packed); break;
         case WINOGRAD: most = ELEM_IS_FLOATING ? NAME(winograd_workspace)(call.c, p->packed) : 0;
     }
     free(memory);
@@ -238,7 +239,7 @@ void NAME(conv2d_backward_weight)(const engine_conv2d *p, const void *dy, const 
     }
 }
 
-/* The weights of Winograd's and the dense kernel, of the latter phase after phase, have a form of their own. */
+/* The weights of these kernels, of the dense one phase after phase, have a form of their own. */
 int64_t NAME(conv2d_packed_bytes)(const engine_conv2d *p, int32_t direction) {
     if (direction == ENGINE_BACKWARD_WEIGHT) return 0;
     struct call call = count_call(p, direction);
@@ -251,6 +252,8 @@ int64_t NAME(conv2d_packed_bytes)(const engine_conv2d *p, int32_t direction) {
         case DENSE:
             for (int64_t f = 0; f < call.count; f++) bytes += NAME(correlate_packed_bytes)(&call.c[f]);
             break;
+        case POINTWISE: bytes = NAME(pointwise_packed_bytes)(call.c); break;
+        case AMX_POINTWISE: bytes = NAME(amx_pointwise_packed_bytes)(call.c); break;
         default: break;
     }
     free(memory);
@@ -259,9 +262,19 @@ int64_t NAME(conv2d_packed_bytes)(const engine_conv2d *p, int32_t direction) {
 
 void NAME(conv2d_pack_weight)(const engine_conv2d *p, int32_t direction, const void *weight, void *packed) {
     struct call call = count_call(p, direction);
+    struct correlation first = phase_of(p, direction, &call, 0);
     if (ELEM_IS_FLOATING && p->algorithm == ENGINE_WINOGRAD) {
-        struct correlation c = phase_of(p, direction, &call, 0);
-        NAME(winograd_pack)(&c, weight, packed);
+        NAME(winograd_pack)(&first, weight, packed);
+        return;
+    }
+    if (ELEM_IS_FLOATING && p->algorithm == ENGINE_BF16X6) { /* of its kernels only this one packs */
+        NAME(amx_pointwise_pack)(&first, weight, packed);
+        return;
+    }
+    int one_tap = p->algorithm == ENGINE_DIRECT && NAME(pointwise_suits)(1, &first);
+    for (int64_t f = 1; f < call.count; f++) one_tap = one_tap && phase_of(p, direction, &call, f).taps_h == 0;
+    if (one_tap) {
+        NAME(pointwise_pack)(&first, weight, packed);
         return;
     }
     char *to = packed;

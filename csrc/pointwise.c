@@ -14,17 +14,25 @@ int NAME(pointwise_suits)(int64_t phases, const struct correlation *phase) {
 
 static int last(const struct correlation *c) { return c->d_stride[1] == 1 && c->dc > 1; }
 
-int64_t NAME(pointwise_workspace)(const struct correlation *c) {
-    return last(c) ? NAME(pointwise_last_workspace)(c) : NAME(pointwise_planes_workspace)(c);
+int64_t NAME(pointwise_workspace)(const struct correlation *c, int packed) {
+    return last(c) ? NAME(pointwise_last_workspace)(c, packed) : NAME(pointwise_planes_workspace)(c);
+}
+
+int64_t NAME(pointwise_packed_bytes)(const struct correlation *c) {
+    return last(c) ? NAME(pointwise_last_packed_bytes)(c) : 0;
+}
+
+void NAME(pointwise_pack)(const struct correlation *c, const elem *weight, elem *packed) {
+    NAME(pointwise_last_pack)(c, weight + c->weight_offset, packed);
 }
 
 void NAME(pointwise)(int64_t phases, int64_t across, const struct correlation *phase, const elem *source,
-                     const elem *weight, const elem *bias, elem *dest, void *workspace) {
+                     const elem *weight, const elem *packed, const elem *bias, elem *dest, void *workspace) {
     const struct correlation *c = &phase[0];
     source += c->first_h * c->s_stride[2] + c->first_w * c->s_stride[3];
-    weight += c->weight_offset;
+    if (weight) weight += c->weight_offset;
     if (last(c))
-        NAME(pointwise_last)(phases, phase, source, weight, bias, dest, workspace);
+        NAME(pointwise_last)(phases, phase, source, weight, packed, bias, dest, workspace);
     else
         NAME(pointwise_planes)(phases, across, phase, source, weight, bias, dest, workspace);
 }

@@ -10,17 +10,24 @@
 
 /* Phases without taps, which backward data with a stride has besides the first, are where dest becomes zero. */
 int NAME(pointwise_suits)(int64_t phases, const struct correlation *phase);
-int64_t NAME(pointwise_workspace)(const struct correlation *c);
+int64_t NAME(pointwise_workspace)(const struct correlation *c, int packed);
+/* the weights come either as they are or packed, the other is NULL */
 void NAME(pointwise)(int64_t phases, int64_t across, const struct correlation *phase, const elem *source,
-                     const elem *weight, const elem *bias, elem *dest, void *workspace);
+                     const elem *weight, const elem *packed, const elem *bias, elem *dest, void *workspace);
+
+/* 0 bytes: the weights are used as they are */
+int64_t NAME(pointwise_packed_bytes)(const struct correlation *c);
+void NAME(pointwise_pack)(const struct correlation *c, const elem *weight, elem *packed);
 
 /* one for each memory order of dest: vectors along its pixels, or along its channels */
 int64_t NAME(pointwise_planes_workspace)(const struct correlation *c);
 void NAME(pointwise_planes)(int64_t phases, int64_t across, const struct correlation *phase, const elem *source,
                             const elem *weight, const elem *bias, elem *dest, void *workspace);
-int64_t NAME(pointwise_last_workspace)(const struct correlation *c);
+int64_t NAME(pointwise_last_workspace)(const struct correlation *c, int packed);
 void NAME(pointwise_last)(int64_t phases, const struct correlation *phase, const elem *source, const elem *weight,
-                          const elem *bias, elem *dest, void *workspace);
+                          const elem *packed, const elem *bias, elem *dest, void *workspace);
+int64_t NAME(pointwise_last_packed_bytes)(const struct correlation *c);
+void NAME(pointwise_last_pack)(const struct correlation *c, const elem *weight, elem *packed);
 
 /* The pixels of n images in a row; `run` of them after one another are evenly spaced. */
 struct pixels {

@@ -27,7 +27,8 @@ struct job {
     struct pixels from, to;
     const elem *source, *weight, *bias;
     elem *dest;
-    elem *packed; /* [group][block][source channel][width of the block] */
+    const elem *panels; /* the weights: packed, or what the caller has so */
+    elem *packed;       /* [group][block][source channel][width of the block] */
     struct worker {
         int64_t *from, *to; /* of each pixel of a strip */
     } *worker;
@@ -47,9 +48,10 @@ static struct blocking block_up(const struct correlation *c) {
 
 static int64_t padded(const struct correlation *c) { return ceil_div(c->dc, LANES) * LANES; }
 
-static void carve(struct job *job, struct arena *arena) {
+/* packed: the weights are so already */
+static void carve(struct job *job, struct arena *arena, int packed) {
     const struct correlation *c = job->c;
-    job->packed = ARENA_TAKE(arena, elem, c->g * c->sc * padded(c));
+    if (!packed) job->packed = ARENA_TAKE(arena, elem, c->g * c->sc * padded(c));
     job->worker = ARENA_TAKE(arena, struct worker, c->threads);
     for (int64_t t = 0; t < c->threads; t++) {
         struct worker w = {.from = ARENA_TAKE(arena, int64_t, job->b.strip + TILE_ROWS_1),
@@ -58,10 +60,10 @@ static void carve(struct job *job, struct arena *arena) {
     }
 }
 
-int64_t NAME(pointwise_last_workspace)(const struct correlation *c) {
+int64_t NAME(pointwise_last_workspace)(const struct correlation *c, int packed) {
     struct job job = {.c = c, .b = block_up(c)};
     struct arena arena = {0};
-    carve(&job, &arena);
+    carve(&job, &arena, packed);
     return arena.used;
 }
 
@@ -87,6 +89,15 @@ static void pack_task(void *context, int64_t task, int64_t worker) {
         else
             for (int64_t l = 0; l < lanes; l++) to[k * width + l] = from[k * c->w_sc + l * c->w_dc];
     }
+}
+
+int64_t NAME(pointwise_last_packed_bytes)(const struct correlation *c) {
+    return c->g * c->sc * padded(c) * (int64_t)sizeof(elem);
+}
+
+void NAME(pointwise_last_pack)(const struct correlation *c, const elem *weight, elem *packed) {
+    struct job job = {.c = c, .b = block_up(c), .weight = weight, .packed = packed};
+    engine_parallel(c->threads, c->g * job.b.blocks, pack_task, &job);
 }
 
 /* one block of output channels over the pixels of a strip: chunks of source channels outside, so that their weights
@@ -141,7 +152,7 @@ static void strip_task(void *context, int64_t task, int64_t worker) {
     for (int64_t block = first; block < last; block++) {
         int64_t j = block * b->width, lanes = min64(b->width, c->dc - j), channel = group * c->dc + j;
         elem *dest = begin + j;
-        multiply(job, w, pixels, lanes, source, job->packed + c->sc * (group * padded(c) + j),
+        multiply(job, w, pixels, lanes, source, job->panels + c->sc * (group * padded(c) + j),
                  job->bias ? job->bias + channel : NULL, dest);
         if (job->phases > 1) clear(job, q0, pixels, lanes, dest, w->to);
     }
@@ -149,12 +160,13 @@ static void strip_task(void *context, int64_t task, int64_t worker) {
 }
 
 void NAME(pointwise_last)(int64_t phases, const struct correlation *phase, const elem *source, const elem *weight,
-                          const elem *bias, elem *dest, void *workspace) {
+                          const elem *packed, const elem *bias, elem *dest, void *workspace) {
     struct job job = {.c = phase, .phase = phase, .phases = phases, .b = block_up(phase),
                       .from = source_pixels(phase), .to = dest_pixels(phase),
                       .source = source, .weight = weight, .bias = bias, .dest = dest};
     struct arena arena = {.base = workspace};
-    carve(&job, &arena);
-    engine_parallel(phase->threads, phase->g * job.b.blocks, pack_task, &job);
+    carve(&job, &arena, packed != NULL);
+    if (!packed) engine_parallel(phase->threads, phase->g * job.b.blocks, pack_task, &job);
+    job.panels = packed ? packed : job.packed;
     engine_parallel(phase->threads, phase->g * job.b.strips * job.b.parts, strip_task, &job);
 }
