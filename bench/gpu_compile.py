@@ -50,22 +50,24 @@ def _compile(number: int, target: str) -> tuple[str, str | None]:
 
 def table() -> None:
     """Every kernel of the catalog, and what each takes."""
-    import collections
-
     from engine.kernels.cuda_support import catalog
     from engine.kernels.cuda_support.toolchain import compiler, cubins
 
     over = 0
     click.echo(f"{'kernel':56}{'target':8}{'registers':>10}{'spilled':>8}{'stack':>6}"
-               f"{'shared':>7}{'FFMA':>5}{'HMMA':>5}")
+               f"{'shared':>7}{'FFMA':>6}{'HMMA':>6}{'loop':>6}{'products':>9}  shared loads")
     kernels = list(catalog.kernels())
     for kernel in kernels:
         for target in TARGETS:
             made = cubins.binary(kernel, target)
             used = compiler.usage(made.report)
-            count = collections.Counter(name.split(".")[0]
-                                        for name in compiler.instructions(made.cubin))
+            names = [name.split(".")[0] for name in compiler.instructions(made.cubin)]
+            loop = compiler.main_loop(made.cubin)
+            share = compiler.products(loop) / max(loop.total(), 1)
+            loads = " ".join(f"{count} {name}" for name, count in sorted(loop.items())
+                             if name.startswith("LDS"))
             over += bool(used.spilled or used.stack)
             click.echo(f"{kernel.name:56}{target:8}{used.registers:10}{used.spilled:8}"
-                       f"{used.stack:6}{used.shared:7}{count['FFMA']:5}{count['HMMA']:5}")
+                       f"{used.stack:6}{used.shared:7}{names.count('FFMA'):6}"
+                       f"{names.count('HMMA'):6}{loop.total():6}{share:9.0%}  {loads}")
     click.echo(f"{len(kernels)} kernels for each of 2 targets, {over} that spill or have a stack")

@@ -23,7 +23,10 @@ def wanted(backend, *arrays) -> bool:
     """Whether a call is for the device: it was asked for, or an array is there."""
     if backend == "cuda" or _config.mode.get().backend == "cuda":
         return True
-    return any(type(each) is not np.ndarray and _arrays().is_cuda(each) for each in arrays)
+    for each in arrays:
+        if each is not None and type(each) is not np.ndarray and _arrays().is_cuda(each):
+            return True
+    return False
 
 
 @cache
@@ -116,7 +119,7 @@ class Work:
             device.wait(stream, other)
         addresses = [_address(self.views[name]) for name in names]
         if target is not None:
-            recorder.replay()(device, stream, [*addresses, _address(target)],
+            recorder.replay()(stream, [*addresses, _address(target)],
                               lambda nbytes: self.owner.scratch(nbytes, ordinal, stream))
             found = [out]
         else:
@@ -150,7 +153,7 @@ class Work:
             addresses.append(memory(compact.nbytes))
             device.copy_in(addresses[-1], flat_bytes(compact), stream)
         places = [memory(prod(each.shape) * each.dtype.itemsize) for each in results]
-        replay(device, stream, [*addresses, *places], lambda nbytes: device.scratch(nbytes, stream))
+        replay(stream, [*addresses, *places], lambda nbytes: device.scratch(nbytes, stream))
         found = []
         for place, each in zip(places, results, strict=True):
             flat = np.empty(prod(each.shape), each.dtype)
@@ -208,7 +211,7 @@ class Step(NamedTuple):
         """The results, in memory of their owner."""
         results = [make(stream) for make in self.makers]
         addresses += map(self.owner.address, results)
-        self.replay(self.device, stream, addresses,
+        self.replay(stream, addresses,
                     lambda nbytes: self.owner.scratch(nbytes, self.ordinal, stream))
         return results
 
@@ -226,10 +229,10 @@ _steps = _recall.steps  # by key, and by the name of what they make
 
 def key_of(op, arrays, options):
     """What identifies a call on arrays of one library, or None where it has to be checked."""
-    mode = _config.mode.get()
-    if mode.record is not None or _config.verbose:
+    backend, record = _config.mode.get()
+    if record is not None or _config.verbose:
         return None
-    parts, owner, owner_of = [op, mode.backend], None, _arrays().owner_of
+    parts, owner, owner_of = [op, backend], None, _arrays().owner_of
     for each in arrays:
         if each is None:
             parts.append(None)
@@ -256,9 +259,10 @@ def _keep(key, name, step):
 def known(key, *names):
     """The steps that make these, if all are known."""
     steps = _steps.get(key)
-    if steps is None or not all(name in steps for name in names):
+    if steps is None:
         return None
-    return [steps[name] for name in names]
+    found = [steps.get(name) for name in names]
+    return None if None in found else found
 
 
 def part(key, name):

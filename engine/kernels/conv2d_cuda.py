@@ -193,10 +193,9 @@ def _gather_gemm(p, taps, x, x_steps, channels, size, weight, weight_n, weight_g
     kernel = gemm.gather_gemm(p.dtype.name, precision, tile_m, tile_n, p.order, activation)
     start, y_g, *y_steps = to
     launch(kernel, (-(-pixels // tile_m), columns // tile_n, p.g), address(x), packed,
-           address(bias), start, *taps[:3], steps, pixels, taps.grid_h,
-           taps.grid_w, taps.step_h, taps.step_w, *size, channels * x_steps.c, x_steps.n,
-           x_steps.h, x_steps.w, outputs, columns, rows * columns, y_g, *y_steps,
-           *_bias_step(bias))
+           address(bias), start, taps.entries, steps, pixels, taps.grid_h, taps.grid_w, taps.step_h,
+           taps.step_w, *size, channels * x_steps.c, x_steps.n, x_steps.h, x_steps.w, outputs,
+           columns, rows * columns, y_g, *y_steps, *_bias_step(bias))
     del kept
 
 
@@ -215,7 +214,8 @@ def _bias_step(bias):
 def _products(where, make, *args):
     """What `make` lists, with addresses in place of tables; `where` is the device they are on."""
     return [taps._replace(offsets=table(taps.offsets), rows=table(taps.rows),
-                          columns=table(taps.columns), weights=table(taps.weights))
+                          columns=table(taps.columns), weights=table(taps.weights),
+                          entries=table(taps.entries))
             for taps in make(*args)]
 
 

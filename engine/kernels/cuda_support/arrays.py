@@ -34,11 +34,11 @@ class Seen(NamedTuple):
 
 def is_cuda(value) -> bool:
     """Whether that is an array on a CUDA device."""
-    if value is None or isinstance(value, (np.ndarray, np.generic, list, tuple, int, float)):
-        return False
     owner = owner_of(type(value))
     if owner is not None:
         return owner.is_cuda(value)
+    if value is None or isinstance(value, (np.ndarray, np.generic, list, tuple, int, float)):
+        return False
     try:
         if hasattr(value, "__cuda_array_interface__"):
             return True
@@ -74,7 +74,7 @@ class _Torch:
 
     def key(self, value):
         """What two arrays share where all but their addresses is equal."""
-        return value.shape, value.stride(), value.dtype, value.device
+        return value.shape, value.stride(), value.dtype, value.get_device()
 
     def address(self, value):
         return value.data_ptr()
@@ -89,7 +89,10 @@ class _Torch:
         return view, value.device.index or 0
 
     def stream(self, ordinal):
-        return sys.modules["torch"].cuda.current_stream(ordinal).cuda_stream
+        try:  # what torch's own generated code calls: no object is made
+            return sys.modules["torch"]._C._cuda_getCurrentRawStream(ordinal)
+        except AttributeError:
+            return sys.modules["torch"].cuda.current_stream(ordinal).cuda_stream
 
     def maker(self, shape, strides, dtype, ordinal):
         """What makes such an array again and again, for a stream."""

@@ -15,6 +15,8 @@ from collections import Counter
 
 import numpy as np
 
+from .launch import patched
+
 _NOBODY, _SEVERAL = -1, -2
 _local = threading.local()
 
@@ -207,6 +209,9 @@ class Device:
 
     def copy_out(self, array: np.ndarray, address: int, stream: int) -> None:
         ctypes.memmove(array.ctypes.data, address, array.nbytes)
+
+    def prepared(self, kernel, grid, args, moving):
+        return patched(self, kernel, grid, args, moving)
 
     def launch(self, kernel, grid, args, stream) -> None:
         machine = Machine(grid, kernel.threads, self.memory, self.without_barrier)

@@ -24,29 +24,30 @@ from .intrinsics import (
     cols8,
     device,
     div,
-    evens,
+    every,
     inside,
     iota,
     join,
-    lds,
+    lds_at,
     less,
     listed,
     load,
     load4,
+    load4_at,
     load_index,
     mma,
     mul,
-    odds,
     outer8,
     pack,
+    picked,
     rem,
     round_tf32,
     rows8,
     select,
     shared,
     store,
-    sts,
-    sts4,
+    sts4_at,
+    sts_at,
     thread,
     wide,
     zeros,
@@ -81,8 +82,8 @@ def _ffma(precision, tile_m, tile_n, depth):
     @device
     def accumulate(tile, a, b, first):
         t = thread()
-        return products(tile, a, b, add(mul(div(t, across), 4), first * pitch_m),
-                        add(mul(rem(t, across), 4), first * pitch_n))
+        return products(tile, a, b, add(mul(div(t, across), 4), mul(first, pitch_m)),
+                        add(mul(rem(t, across), 4), mul(first, pitch_n)))
 
     @device
     def rows(t):
@@ -101,12 +102,16 @@ def _tensor(precision, tile_m, tile_n, depth):
     """Each warp has 64 rows and 32 columns: four by four mma of 16x8."""
     pitch_m, pitch_n = tile_m + PAD, tile_n + PAD
     across = tile_n // 32
-    word = lds("uint32" if precision in ("bf16", "fp16") else "float32")
+    word = "uint32" if precision in ("bf16", "fp16") else "float32"
     product = mma(precision)
     # lanes of a: tile * 4 + word + 4 * row + 8, as places in shared memory; b: tile * 2 + word + 4
-    places_a = listed(*(16 * tile + 8 * r + 4 * w * pitch_m
-                        for tile in range(4) for w in range(2) for r in range(2)))
-    places_b = listed(*(8 * tile + 4 * w * pitch_n for tile in range(4) for w in range(2)))
+    lefts = [lds_at(word, *(16 * tile + 8 * r + (4 * w + k) * pitch_m
+                            for tile in range(4) for w in range(2) for r in range(2)))
+             for k in range(0, depth, 8)]
+    rights = [lds_at(word, *(8 * tile + (4 * w + k) * pitch_n
+                             for tile in range(4) for w in range(2)))
+              for k in range(0, depth, 8)]
+    left, right, left_8, right_8 = lefts[0], rights[0], lefts[-1], rights[-1]
     row_lanes = listed(*(16 * tile + 8 * r for tile in range(4) for r in range(2)))
     column_lanes = listed(*(8 * tile + e for tile in range(4) for e in range(2)))
 
@@ -117,10 +122,10 @@ def _tensor(precision, tile_m, tile_n, depth):
         g, w = div(lane, 4), rem(lane, 4)
         at_a = add(add(mul(w, pitch_m), mul(div(warp, across), 64)), g)
         at_b = add(add(mul(w, pitch_n), mul(rem(warp, across), 32)), g)
-        for k in range(0, depth, 8):
-            left = word(a, add(add(at_a, (first + k) * pitch_m), places_a()))
-            right = word(b, add(add(at_b, (first + k) * pitch_n), places_b()))
-            tile = product(tile, left, right)
+        at_a, at_b = add(at_a, mul(first, pitch_m)), add(at_b, mul(first, pitch_n))
+        tile = product(tile, left(a, at_a), right(b, at_b))
+        if depth > 8:
+            tile = product(tile, left_8(a, at_a), right_8(b, at_b))
         return tile
 
     @device
@@ -153,7 +158,7 @@ def occupancy(precision: str, threads: int) -> int:
 def words(precision: str):
     """How many numbers of k a word holds, its dtype, and what makes words of numbers."""
     if precision in ("bf16", "fp16"):
-        pair = pack(precision)
+        pair, evens, odds = pack(precision), every(2, 0), every(2, 1)
 
         @device
         def halves(values):
@@ -178,19 +183,19 @@ def words(precision: str):
 def share(tile: int, threads: int, depth: int, per_word: int, words_first: bool):
     """Which part of `depth` words for each of `tile` entries a thread brings.
 
-    Returns three device functions of the number of the thread: for all its numbers, the entry and
-    the number of k within the step, and for all its words, the place in shared memory.  With
-    `words_first` neighbouring threads have neighbouring words of an entry, else they have
-    neighbouring entries.
+    Returns three device functions of the number of the thread: the entries of its numbers, the
+    number of k of its first one within the step, and the place in shared memory of its first word;
+    then how far from these its numbers of k and its words are.  With `words_first` neighbouring
+    threads have neighbouring words of an entry, else they have neighbouring entries.
     """
     pitch = tile + PAD
     each = range(depth * tile // threads)
     within = depth if words_first else tile
     step = threads // within
     entry_lanes = listed(*(i * step if words_first else 0 for i in each for _ in range(per_word)))
-    number_lanes = listed(*((0 if words_first else i * step * per_word) + half
-                            for i in each for half in range(per_word)))
-    place_lanes = listed(*(i * step * (1 if words_first else pitch) for i in each))
+    onward = [(0 if words_first else i * step * per_word) + half
+              for i in each for half in range(per_word)]
+    further = [i * step * (1 if words_first else pitch) for i in each]
 
     @device
     def entries(t):
@@ -199,15 +204,14 @@ def share(tile: int, threads: int, depth: int, per_word: int, words_first: bool)
     @device
     def numbers(t):
         word = rem(t, within) if words_first else div(t, within)
-        return add(mul(word, per_word), number_lanes())
+        return mul(word, per_word)
 
     @device
     def places(t):
         near, far = rem(t, within), div(t, within)
-        return add(add(mul(near, pitch), far) if words_first else add(mul(far, pitch), near),
-                   place_lanes())
+        return add(mul(near, pitch), far) if words_first else add(mul(far, pitch), near)
 
-    return entries, numbers, places
+    return entries, numbers, places, onward, further
 
 
 NOWHERE = -(1 << 30)  # a row outside of every image
@@ -223,25 +227,32 @@ def gather_gemm(dtype: str, precision: str, tile_m: int, tile_n: int, order: str
     per_word, word, to_words = words(precision)
     accumulate, rows, columns = inner(precision, tile_m, tile_n, depth)
     pitch_m, pitch_n = tile_m + PAD, tile_n + PAD
-    pixels_of, numbers_of, places_of = share(tile_m, threads, depth, per_word, order == "nhwc")
-    fours = iota(depth * tile_n // threads // 4, 4 * threads)
+    pixels_of, number_of, places_of, onward, further = share(tile_m, threads, depth, per_word,
+                                                             order == "nhwc")
+    quarters = range(depth * tile_n // threads // 4)  # of the words of b that a thread brings
+    apart = 4 * threads // tile_n  # in rows
+    row_lanes = listed(*(i * apart for i in quarters))
     memory_a, memory_b = shared(word, 2 * depth * pitch_m), shared(word, 2 * depth * pitch_n)
-    put, put4, fetch4 = sts(word), sts4(word), load4(word)
+    put, fetch4 = sts_at(word, *further), load4(word)
+    put4 = sts4_at(word, *(i * apart * pitch_n for i in quarters))
+    once = sorted(set(onward))  # neighbours may have numbers of k in common
+    entries = load4_at("int32", *(4 * number for number in once))
+    first_of, second_of, third_of = (
+        picked(*(4 * once.index(number) + i for number in onward)) for i in range(3))
     number, write, finish = load(dtype), store(dtype), activate(activation, "float32")
     block_m, block_n, block_g, sums = block(0), block(1), block(2), zeros(64, "float32")
 
     @device
-    def bring(x, origin, base, row, column, offsets, row_of, column_of, k, ih, iw):
-        seen = both(inside(add(row, load_index(row_of, k)), ih),
-                    inside(add(column, load_index(column_of, k)), iw))
-        return to_words(number(x, add(origin, wide(add(base, load_index(offsets, k)))), seen))
+    def bring(x, origin, base, row, column, taps, k, ih, iw):
+        found = entries(taps, mul(k, 4))
+        seen = both(inside(add(row, second_of(found)), ih),
+                    inside(add(column, third_of(found)), iw))
+        return to_words(number(x, add(origin, wide(add(base, first_of(found)))), seen))
 
-    def kernel(x: ADDRESS, packed: ADDRESS, bias: ADDRESS, y: ADDRESS, offsets: ADDRESS,
-               row_of: ADDRESS, column_of: ADDRESS, steps: I32, pixels: I32, grid_h: I32,
-               grid_w: I32, step_h: I32, step_w: I32, ih: I32, iw: I32, x_g: I64, x_n: I32,
-               x_h: I32, x_w: I32, outputs: I32, packed_w: I32, packed_g: I64, y_g: I64, y_n: I64,
-               y_c: I64, y_h: I64, y_w: I64, bias_step: I64,
-               has_bias: I32):
+    def kernel(x: ADDRESS, packed: ADDRESS, bias: ADDRESS, y: ADDRESS, taps: ADDRESS, steps: I32,
+               pixels: I32, grid_h: I32, grid_w: I32, step_h: I32, step_w: I32, ih: I32, iw: I32,
+               x_g: I64, x_n: I32, x_h: I32, x_w: I32, outputs: I32, packed_w: I32, packed_g: I64,
+               y_g: I64, y_n: I64, y_c: I64, y_h: I64, y_w: I64, bias_step: I64, has_bias: I32):
         a, b = memory_a(), memory_b()
         t, group = thread(), block_g()
         first_pixel, first_output = mul(block_m(), tile_m), mul(block_n(), tile_n)
@@ -255,29 +266,27 @@ def gather_gemm(dtype: str, precision: str, tile_m: int, tile_n: int, order: str
         base = add(mul(add(image, mul(first_image, -1)), x_n),
                    add(mul(row, x_h), mul(column, x_w)))
         row = select(less(pixel, pixels), row, NOWHERE)
-        number_k, place_a = numbers_of(t), places_of(t)
+        number_k, place_a = number_of(t), places_of(t)
 
-        four = add(mul(t, 4), fours())
-        row_b, column_b = div(four, tile_n), rem(four, tile_n)
+        row_b, column_b = div(mul(t, 4), tile_n), rem(mul(t, 4), tile_n)
         place_b = add(mul(row_b, pitch_n), column_b)
+        row_b = add(row_b, row_lanes())
         from_b = add(mul(wide(group), packed_g),
                      wide(add(add(first_output, column_b), mul(row_b, packed_w))))
 
-        put(a, place_a, bring(x, origin, base, row, column, offsets, row_of, column_of,
-                              number_k, ih, iw))
+        put(a, place_a, bring(x, origin, base, row, column, taps, number_k, ih, iw))
         put4(b, place_b, fetch4(packed, from_b))
         barrier()
         tile = sums()
         for step in range(steps):
-            now = (step & 1) * depth
-            later = depth - now
-            ahead = (step + 1) * depth  # the tables and the packed weights go one step further
-            more_a = bring(x, origin, base, row, column, offsets, row_of, column_of,
-                           add(number_k, ahead * per_word), ih, iw)
-            more_b = fetch4(packed, add(from_b, ahead * packed_w))
+            now, later = mul(rem(step, 2), depth), mul(rem(add(step, 1), 2), depth)
+            ahead = mul(add(step, 1), depth)  # tables and packed weights go one step further
+            more_a = bring(x, origin, base, row, column, taps,
+                           add(number_k, mul(ahead, per_word)), ih, iw)
+            more_b = fetch4(packed, add(from_b, mul(ahead, packed_w)))
             tile = accumulate(tile, a, b, now)
-            put(a, add(place_a, later * pitch_m), more_a)
-            put4(b, add(place_b, later * pitch_n), more_b)
+            put(a, add(place_a, mul(later, pitch_m)), more_a)
+            put4(b, add(place_b, mul(later, pitch_n)), more_b)
             barrier()
 
         pixel, output = add(first_pixel, rows(t)), add(first_output, columns(t))

@@ -22,6 +22,7 @@ from .intrinsics import (
     div,
     inside,
     less,
+    listed,
     load,
     load_index,
     mul,
@@ -30,7 +31,7 @@ from .intrinsics import (
     select,
     shared,
     store,
-    sts,
+    sts_at,
     thread,
     wide,
     zeros,
@@ -46,13 +47,16 @@ def gather_gemm_weight(dtype: str, precision: str, tile_m: int, tile_n: int, ord
     """The kernel; `order` is the memory order of x and dy, whose dtype is `dtype`."""
     depth, threads = DEPTH, tile_m * tile_n // 64
     per_word, word, to_words = words(precision)
+    per_step = depth * per_word  # an expression in the kernel would have 64 bits
     accumulate, rows, columns = inner(precision, tile_m, tile_n, depth)
     pitch_m, pitch_n = tile_m + PAD, tile_n + PAD
-    words_first = order == "nchw"
-    outputs_of, pixels_a, places_a = share(tile_m, threads, depth, per_word, words_first)
-    terms_of, pixels_b, places_b = share(tile_n, threads, depth, per_word, words_first)
+    parts = threads, depth, per_word, order == "nchw"
+    outputs_of, pixel_a, places_a, onward_a, further_a = share(tile_m, *parts)
+    terms_of, pixel_b, places_b, onward_b, further_b = share(tile_n, *parts)
     memory_a, memory_b = shared(word, 2 * depth * pitch_m), shared(word, 2 * depth * pitch_n)
-    put, number, write = sts(word), load(dtype), store("float32")
+    pixels_a, pixels_b = listed(*onward_a), listed(*onward_b)
+    put_a, put_b = sts_at(word, *further_a), sts_at(word, *further_b)
+    number, write = load(dtype), store("float32")
     block_m, block_n, block_z, sums = block(0), block(1), block(2), zeros(64, "float32")
 
     @device
@@ -80,7 +84,7 @@ def gather_gemm_weight(dtype: str, precision: str, tile_m: int, tile_n: int, ord
         t, group, split = thread(), rem(block_z(), groups), div(block_z(), groups)
         first_output, first_term = mul(block_m(), tile_m), mul(block_n(), tile_n)
         # a block counts pixels, and with 32 bits elements, from its first image
-        first_pixel = mul(split, mul(steps, depth * per_word))
+        first_pixel = mul(split, mul(steps, per_step))
         image_pixels = mul(grid_h, grid_w)
         first_image = div(first_pixel, image_pixels)
         first_pixel = add(first_pixel, mul(mul(first_image, image_pixels), -1))
@@ -94,26 +98,26 @@ def gather_gemm_weight(dtype: str, precision: str, tile_m: int, tile_n: int, ord
         base_a = mul(add(mul(group, outputs), output), dy_c)
         base_b = add(mul(group, x_g), load_index(offsets, term))
         row_k, column_k = load_index(row_of, term), load_index(column_of, term)
-        pixel_a, pixel_b = add(first_pixel, pixels_a(t)), add(first_pixel, pixels_b(t))
+        near_a, near_b = add(pixel_a(t), pixels_a()), add(pixel_b(t), pixels_b())
+        near_a, near_b = add(first_pixel, near_a), add(first_pixel, near_b)
         place_a, place_b = places_a(t), places_b(t)
 
-        put(a, place_a, bring_dy(dy, origin_dy, base_a, pixel_a, pixels, grid_h, grid_w, dy_n,
+        put_a(a, place_a, bring_dy(dy, origin_dy, base_a, near_a, pixels, grid_h, grid_w, dy_n,
                                  dy_h, dy_w))
-        put(b, place_b, bring_x(x, origin_x, base_b, row_k, column_k, pixel_b, pixels, grid_h,
+        put_b(b, place_b, bring_x(x, origin_x, base_b, row_k, column_k, near_b, pixels, grid_h,
                                 grid_w, step_h, step_w, ih, iw, x_n, x_h, x_w))
         barrier()
         tile = sums()
         for step in range(steps):
-            now = (step & 1) * depth
-            later = depth - now
-            ahead = (step + 1) * depth * per_word
-            more_a = bring_dy(dy, origin_dy, base_a, add(pixel_a, ahead), pixels, grid_h, grid_w,
+            now, later = mul(rem(step, 2), depth), mul(rem(add(step, 1), 2), depth)
+            ahead = mul(add(step, 1), per_step)
+            more_a = bring_dy(dy, origin_dy, base_a, add(near_a, ahead), pixels, grid_h, grid_w,
                               dy_n, dy_h, dy_w)
-            more_b = bring_x(x, origin_x, base_b, row_k, column_k, add(pixel_b, ahead), pixels,
+            more_b = bring_x(x, origin_x, base_b, row_k, column_k, add(near_b, ahead), pixels,
                              grid_h, grid_w, step_h, step_w, ih, iw, x_n, x_h, x_w)
             tile = accumulate(tile, a, b, now)
-            put(a, add(place_a, later * pitch_m), more_a)
-            put(b, add(place_b, later * pitch_n), more_b)
+            put_a(a, add(place_a, mul(later, pitch_m)), more_a)
+            put_b(b, add(place_b, mul(later, pitch_n)), more_b)
             barrier()
 
         output, term = add(first_output, rows(t)), add(first_term, columns(t))

@@ -36,6 +36,7 @@ class Taps(NamedTuple):
     rows: np.ndarray
     columns: np.ndarray
     weights: np.ndarray
+    entries: np.ndarray  # of four numbers: the first three of these and a zero
     terms: int  # how many k there are; the tables go on with entries outside of every image
     grid_h: int  # results
     grid_w: int
@@ -90,7 +91,8 @@ def _tables(channels, read: Steps, rows, columns, weight_c, weight: Steps, order
     shape = offsets.shape
     tables = [_extended(np.broadcast_to(each, shape), fill) for each, fill in
               ((offsets, 0), (row, -FAR), (column, -FAR), (weights, 0))]
-    return (*tables, offsets.size)
+    entries = np.stack([*tables[:3], np.zeros_like(tables[0])], axis=-1).ravel()
+    return (*tables, entries, offsets.size)
 
 
 def _extended(values, fill):

@@ -241,6 +241,13 @@ def load4(dtype):
 
 
 @_family
+def load4_at(dtype, *offsets):
+    """Four words so far from an index, and four for each further offset; multiples of 4."""
+    return lambda address, index: emulate.machine().load(
+        np.dtype(dtype), address, _fours(np.asarray(index) + _lanes(offsets)), True)
+
+
+@_family
 def store(dtype):
     """Write the value, rounded to the dtype, where the condition is true."""
     memory = named_dtype(dtype)
@@ -258,6 +265,25 @@ def shared(dtype, count):
 def lds(dtype):
     """The element at that index of shared memory."""
     return lambda memory, index: memory.load(index)
+
+
+@_family
+def lds_at(dtype, *offsets):
+    """The elements of shared memory that lie so far from an index, as lanes."""
+    return lambda memory, index: memory.load(np.asarray(index) + _lanes(offsets))
+
+
+@_family
+def sts_at(dtype, *offsets):
+    """Write lanes so far from an index."""
+    return lambda memory, index, values: memory.store(np.asarray(index) + _lanes(offsets), values)
+
+
+@_family
+def sts4_at(dtype, *offsets):
+    """Write four lanes so far from an index, and four for each further offset; multiples of 4."""
+    return lambda memory, index, values: memory.store(
+        _fours(np.asarray(index) + _lanes(offsets)), values)
 
 
 @_family
@@ -324,14 +350,16 @@ def cols8(a):
     return np.concatenate([a] * 8)
 
 
-@_plain
-def evens(a):
-    return a[::2]
+@_family
+def every(step, first):
+    """Lanes `first`, `first + step` ..."""
+    return lambda a: a[first::step]
 
 
-@_plain
-def odds(a):
-    return a[1::2]
+@_family
+def picked(*places):
+    """These lanes."""
+    return lambda a: a[list(places)]
 
 
 # ---- products ----------------------------------------------------------------------------------

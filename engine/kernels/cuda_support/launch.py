@@ -11,7 +11,6 @@ from collections.abc import Callable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import lru_cache
-from typing import NamedTuple
 
 import numpy as np
 
@@ -66,7 +65,7 @@ class Recorder:
         self.launches.append((kernel, grid, list(args), moving))
 
     def replay(self) -> Replay:
-        return Replay(tuple(self.launches), tuple(self.sizes))
+        return Replay(self)
 
 
 class _Room:
@@ -82,22 +81,43 @@ class _Room:
 _SCRATCH = 63  # scratch memory is counted from here
 
 
-class Replay(NamedTuple):
-    """The launches of a computation, for arrays anywhere."""
+class Replay:
+    """The launches of a computation, for arrays anywhere; the first time they are prepared."""
 
-    launches: tuple
-    sizes: tuple[int, ...]
+    def __init__(self, recorder: Recorder):
+        def base(number):  # of the arrays, then of the scratch
+            return number - 1 if number <= _SCRATCH else recorder.arrays + number - _SCRATCH - 1
 
-    def __call__(self, device, stream: int, addresses: list[int], scratch: Callable) -> None:
+        self.device, self.sizes = recorder.device, tuple(recorder.sizes)
+        self.launches = [
+            (kernel, grid, args, [(i, base(number), offset) for i, number, offset in moving])
+            for kernel, grid, args, moving in recorder.launches]
+        self.prepared = None
+
+    def __call__(self, stream: int, addresses: list[int], scratch: Callable) -> None:
         """Launch them for arrays at these addresses, in the order of their recording."""
-        kept = [scratch(nbytes) for nbytes in self.sizes]
-        for kernel, grid, args, moving in self.launches:
-            args = args.copy()
-            for i, number, offset in moving:
-                base = (addresses[number - 1] if number < _SCRATCH
-                        else kept[number - _SCRATCH - 1][0])
-                args[i] = base + offset
-            device.launch(kernel, grid, args, stream)
+        kept = None
+        if self.sizes:
+            kept = [scratch(nbytes) for nbytes in self.sizes]
+            addresses = [*addresses, *(address for address, _ in kept)]
+        if self.prepared is None:
+            self.prepared = [self.device.prepared(*each) for each in self.launches]
+        for launch in self.prepared:
+            launch(stream, addresses)
+
+
+def patched(device, kernel, grid, args, moving) -> Callable:
+    """A launch as a function of the stream and the addresses that arguments count from.
+
+    `moving` lists them: (number of the argument, number of the address, bytes from there).
+    """
+    def launch(stream, addresses):
+        filled = args.copy()
+        for i, number, offset in moving:
+            filled[i] = addresses[number] + offset
+        device.launch(kernel, grid, filled, stream)
+
+    return launch
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 import types
+from collections import Counter
 from importlib import metadata
 from pathlib import Path
 from typing import NamedTuple
@@ -88,12 +89,43 @@ def usage(report: str) -> Usage:
 
 def instructions(cubin: bytes) -> list[str]:
     """The names of all instructions, in order."""
+    return [name for name, _ in _listed(cubin)[0]]
+
+
+def main_loop(cubin: bytes) -> Counter:
+    """How often each instruction occurs in the loop that multiplies most; empty where none does."""
+    listed, labels = _listed(cubin)
+    best, most = Counter(), 0
+    for last, (name, operands) in enumerate(listed):
+        target = re.search(r"\.L_x_\w+", operands) if name.startswith("BRA") else None
+        first = labels.get(target.group(), last + 1) if target else last + 1
+        loop = Counter(each for each, _ in listed[first : last + 1])
+        if products(loop) > most:
+            best, most = loop, products(loop)
+    return best
+
+
+def products(count: Counter) -> int:
+    """How many of the instructions multiply and add: FFMA, or HMMA of the tensor cores."""
+    return sum(number for name, number in count.items() if name.startswith(("FFMA", "HMMA")))
+
+
+def _listed(cubin: bytes) -> tuple[list[tuple[str, str]], dict[str, int]]:
+    """(name, operands) of all instructions, and the number of that at each label."""
     with tempfile.NamedTemporaryFile(suffix=".cubin") as file:
         file.write(cubin)
         file.flush()
         text = subprocess.run([tool("nvdisasm"), "-c", file.name], capture_output=True, text=True,
                               check=True).stdout
-    return re.findall(r"^\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ )?([A-Z][\w.]*)", text, re.MULTILINE)
+    found, labels = [], {}
+    for label, name, operands in re.findall(
+            r"^(?:(\.L_x_\w+):|\s+/\*[0-9a-f]{4,}\*/\s+(?:@!?U?P\w+ )?([A-Z][\w.]*)(.*))", text,
+            re.MULTILINE):
+        if label:
+            labels[label] = len(found)
+        else:
+            found.append((name, operands))
+    return found, labels
 
 
 def tool(name: str) -> str:

@@ -15,6 +15,7 @@ from ..kernel import Kernel
 from . import compiler, cubins
 
 _GRAIN = 512  # bytes: memory is taken in multiples of it
+_ADDRESS = struct.Struct("q")
 _CODES = {"ADDRESS": "q", "I64": "q", "I32": "i", "F64": "d"}
 
 
@@ -57,8 +58,12 @@ def _checked(result):
 
     status, *values = result
     if status != cuda.CUresult.CUDA_SUCCESS:
-        raise CudaError(f"engine: the CUDA driver answered {status.name}")
+        raise _refused(status)
     return values[0] if len(values) == 1 else values or None
+
+
+def _refused(status) -> CudaError:
+    return CudaError(f"engine: the CUDA driver answered {status.name}")
 
 
 @functools.cache
@@ -86,13 +91,16 @@ class Device:
                             "expected at least 8.0")
         self.target = f"sm_{major}{minor}" + ("a" if (major, minor) == (9, 0) else "")
         self.context = _checked(cuda.cuDevicePrimaryCtxRetain(number))
+        self._set_current = cuda.cuCtxSetCurrent
         self._launchers: dict[str, _Launcher] = {}
         self._lock = threading.Lock()
         self._idle: defaultdict[tuple[int, int], list[int]] = defaultdict(list)
 
     def enter(self) -> None:
         """Make its context that of this thread."""
-        _checked(self._cuda.cuCtxSetCurrent(self.context))
+        (status,) = self._set_current(self.context)
+        if status:
+            raise _refused(status)
 
     def upload(self, array: np.ndarray) -> int:
         """The address of a copy that stays."""
@@ -155,13 +163,20 @@ class Device:
         _checked(cuda.cuEventDestroy(event))
 
     def launch(self, kernel: Kernel, grid, args, stream: int) -> None:
+        self._launcher(kernel)(grid, args, stream)
+
+    def prepared(self, kernel: Kernel, grid, args, moving):
+        """As `launch.patched`, with the other arguments packed beforehand."""
+        return self._launcher(kernel).prepared(grid, args, moving)
+
+    def _launcher(self, kernel: Kernel) -> _Launcher:
         launcher = self._launchers.get(kernel.name)
         if launcher is None:
             with self._lock:
                 launcher = self._launchers.get(kernel.name) or _Launcher(self._cuda, kernel,
                                                                          self.target)
                 self._launchers[kernel.name] = launcher
-        launcher(grid, args, stream)
+        return launcher
 
 
 class Memory:
@@ -179,7 +194,7 @@ class Memory:
 
 
 class _Launcher:
-    """A loaded kernel; arguments are packed into one buffer for each thread of Python."""
+    """A loaded kernel."""
 
     def __init__(self, cuda, kernel: Kernel, target: str):
         made = cubins.binary(kernel, target)
@@ -188,19 +203,38 @@ class _Launcher:
         self._function = _checked(cuda.cuModuleGetFunction(self._module, made.entry.encode()))
         self._threads = kernel.threads
         self._packing, self._offsets = packing(kernel)
-        self._local = threading.local()
 
     def __call__(self, grid, args, stream) -> None:
-        buffer = getattr(self._local, "buffer", None)
-        if buffer is None:
-            buffer = self._local.buffer = (ctypes.c_char * self._packing.size)()
-            start = ctypes.addressof(buffer)
-            self._local.pointers = (ctypes.c_void_p * len(self._offsets))(
-                *(start + offset for offset in self._offsets))
-        self._packing.pack_into(buffer, 0, *args)
-        _checked(self._cuda.cuLaunchKernel(
-            self._function, *grid, self._threads, 1, 1, 0, stream,
-            ctypes.addressof(self._local.pointers), 0))
+        self.prepared(grid, args, [])(stream, ())
+
+    def prepared(self, grid, args, moving):
+        launch, function, threads, (x, y, z) = (self._cuda.cuLaunchKernel, self._function,
+                                                self._threads, grid)
+        packed = self._packing.pack(*args)
+        places = [(self._offsets[i], number, offset) for i, number, offset in moving]
+        buffers = {}  # one for every thread of Python: the driver reads it without the GIL
+        put, this_thread = _ADDRESS.pack_into, threading.get_ident
+
+        def run(stream, addresses):
+            try:
+                buffer, pointers, _ = buffers[this_thread()]
+            except KeyError:
+                buffer, pointers, _ = buffers[this_thread()] = self._buffer(packed)
+            for place, number, offset in places:
+                put(buffer, place, addresses[number] + offset)
+            (status,) = launch(function, x, y, z, threads, 1, 1, 0, stream, pointers, 0)
+            if status:
+                raise _refused(status)
+
+        return run
+
+    def _buffer(self, packed: bytes):
+        """Room for arguments, the address of their addresses, and what keeps those alive."""
+        buffer = ctypes.create_string_buffer(packed, len(packed))
+        start = ctypes.addressof(buffer)
+        pointers = (ctypes.c_void_p * len(self._offsets))(
+            *(start + offset for offset in self._offsets))
+        return buffer, ctypes.addressof(pointers), pointers
 
 
 def packing(kernel: Kernel) -> tuple[struct.Struct, list[int]]:

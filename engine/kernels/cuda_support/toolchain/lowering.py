@@ -122,9 +122,9 @@ def cols8():
     return _rearranged(lambda count: [i % 8 for i in range(64)])
 
 
-def evens():
-    return _rearranged(lambda count: range(0, count, 2))
+def picked(*places):
+    return _rearranged(lambda count: places)
 
 
-def odds():
-    return _rearranged(lambda count: range(1, count, 2))
+def every(step, first):
+    return _rearranged(lambda count: range(first, count, step))

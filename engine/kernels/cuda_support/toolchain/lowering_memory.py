@@ -96,7 +96,7 @@ def _count(kind):
 
 
 def load4(dtype):
-    kind, register = LLVM[dtype], {"float32": "f", "uint32": "r"}[dtype]
+    kind, register = LLVM[dtype], "f" if dtype == "float32" else "r"
     result = ir.LiteralStructType([kind] * 4)
     asm = ir.InlineAsm(ir.FunctionType(result, [I64]),
                        "ld.global.nc.v4.b32 {$0, $1, $2, $3}, [$4];",
@@ -111,6 +111,24 @@ def load4(dtype):
         return cgutils.pack_array(builder, out)
 
     return lambda base, index: types.UniTuple(NUMBER[dtype], 4 * _count(index)), _fours(emit)
+
+
+def load4_at(dtype, *offsets):
+    kind, register = LLVM[dtype], "f" if dtype == "float32" else "r"
+    result = ir.LiteralStructType([kind] * 4)
+
+    def emit(builder, signature, values):
+        address = _address(builder, values[0], signature.args[0], values[1], signature.args[1], 4)
+        out = []
+        for offset in offsets:
+            asm = ir.InlineAsm(ir.FunctionType(result, [I64]),
+                               f"ld.global.nc.v4.b32 {{$0, $1, $2, $3}}, [$4+{4 * offset}];",
+                               f"{f'={register},' * 4}l", side_effect=False)
+            four = builder.call(asm, [address])
+            out += [builder.extract_value(four, i) for i in range(4)]
+        return cgutils.pack_array(builder, out)
+
+    return lambda base, index: types.UniTuple(NUMBER[dtype], 4 * len(offsets)), emit
 
 
 def store(dtype):
@@ -166,6 +184,32 @@ def pointer_to(builder, memory, index, index_kind, kind, size):
     return builder.inttoptr(address, ir.PointerType(kind, addrspace=_SHARED))
 
 
+def apart(builder, pointer, elements):
+    """The pointer moved by a constant, which becomes part of the instruction that uses it."""
+    return builder.gep(pointer, [ir.Constant(I32, elements)], inbounds=True)
+
+
+def lds_at(dtype, *offsets):
+    def emit(builder, signature, values):
+        pointer = pointer_to(builder, *values, signature.args[1], LLVM[dtype], _SIZE[dtype])
+        return cgutils.pack_array(builder, [
+            builder.load(apart(builder, pointer, offset), align=_SIZE[dtype], typ=LLVM[dtype])
+            for offset in offsets])
+
+    return lambda memory, index: types.UniTuple(NUMBER[dtype], len(offsets)), emit
+
+
+def sts_at(dtype, *offsets):
+    def emit(builder, signature, values):
+        pointer = pointer_to(builder, *values[:2], signature.args[1], LLVM[dtype], _SIZE[dtype])
+        for lane, offset in enumerate(offsets):
+            builder.store(builder.extract_value(values[2], lane), apart(builder, pointer, offset),
+                          align=_SIZE[dtype])
+        return ir.Constant(I1, 0)
+
+    return lambda memory, index, values: types.boolean, emit
+
+
 def lds(dtype):
     def emit(builder, kinds, values):
         pointer = pointer_to(builder, values[0], values[1], kinds[1], LLVM[dtype], _SIZE[dtype])
@@ -181,6 +225,22 @@ def sts(dtype):
         return ir.Constant(I1, 0)
 
     return elementwise(lambda memory, index, value: types.boolean, emit)
+
+
+def sts4_at(dtype, *offsets):
+    vector = ir.VectorType(LLVM[dtype], 4)
+
+    def emit(builder, signature, values):
+        pointer = pointer_to(builder, *values[:2], signature.args[1], vector, 4)
+        for place, offset in enumerate(offsets):
+            four = ir.Constant(vector, ir.Undefined)
+            for i in range(4):
+                lane = builder.extract_value(values[2], 4 * place + i)
+                four = builder.insert_element(four, lane, ir.Constant(I32, i))
+            builder.store(four, apart(builder, pointer, offset // 4), align=16)
+        return ir.Constant(I1, 0)
+
+    return lambda memory, index, values: types.boolean, emit
 
 
 def lds4(dtype):

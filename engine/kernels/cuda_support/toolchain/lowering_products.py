@@ -5,8 +5,8 @@ from __future__ import annotations
 from llvmlite import ir
 from numba.cuda import cgutils, types
 
-from .lowering_lanes import F32, I32, called, elementwise, lanes_of, sized
-from .lowering_memory import pointer_to
+from .lowering_lanes import F32, I32, called, elementwise, lanes_of
+from .lowering_memory import apart, pointer_to
 from .lowering_numbers import plus
 
 
@@ -18,18 +18,19 @@ def outer8(depth, pitch_a, half_a, pitch_b, half_b):
         tile = lanes_of(builder, tile, signature.args[0])
         kind_a, kind_b = signature.args[3:]
 
-        def eight(memory, place, kind, first, half):
+        start_a = pointer_to(builder, memory_a, at_a, kind_a, vector, 4)
+        start_b = pointer_to(builder, memory_b, at_b, kind_b, vector, 4)
+
+        def eight(start, first, half):
             lanes = []
             for more in (first, first + half):
-                index = builder.add(sized(builder, place, kind, I32), ir.Constant(I32, more))
-                pointer = pointer_to(builder, memory, index, types.int32, vector, 4)
-                four = builder.load(pointer, align=16, typ=vector)
+                four = builder.load(apart(builder, start, more // 4), align=16, typ=vector)
                 lanes += [builder.extract_element(four, ir.Constant(I32, i)) for i in range(4)]
             return lanes
 
         for k in range(depth):
-            a = eight(memory_a, at_a, kind_a, k * pitch_a, half_a)
-            b = eight(memory_b, at_b, kind_b, k * pitch_b, half_b)
+            a = eight(start_a, k * pitch_a, half_a)
+            b = eight(start_b, k * pitch_b, half_b)
             tile = [called(builder, "llvm.fma.f32", [a[i // 8], b[i % 8], tile[i]])
                     for i in range(64)]
         return cgutils.pack_array(builder, tile)
