@@ -21,6 +21,7 @@ from engine.nn import photos
 
 SIZE, MARGIN = 224, 16  # photographs are read with a margin for random crops
 MEAN = photos.CAFFE_MEAN[::-1] / 255  # red, green, blue: what the weights expect
+SCALE = np.float32(64)  # random weights expect numbers of about one
 
 
 def main(methods=("frozen", "fine-tuned", "scratch"), folds=5):
@@ -37,14 +38,13 @@ def main(methods=("frozen", "fine-tuned", "scratch"), folds=5):
         for method in methods:
             start = time.perf_counter()
             if method == "scratch":
-                model = nn.models.squeezenet1_1(5, seed=fold)
-                model.fit(x[~test], y[~test], epochs=10, batch_size=32, augment=changes(),
-                          optimizer=nn.Adam(nn.Cosine(3e-4)), workers=1, progress=False)
+                model = from_scratch(x[~test], y[~test], seed=fold)
             else:
                 model = frozen(pretrained(data), features[:, ~test], y[~test], seed=fold)
             if method == "fine-tuned":
                 fine_tune(model, x[~test], y[~test])
-            right[method].append(np.mean(predict(model, x[test]) == y[test]))
+            unseen = x[test] / SCALE if method == "scratch" else x[test]
+            right[method].append(np.mean(predict(model, unseen) == y[test]))
             seconds[method] += time.perf_counter() - start
     for method in methods:
         each = " ".join(f"{share:6.1%}" for share in right[method])
@@ -102,6 +102,13 @@ def fine_tune(model, x, y):
     model.fit(x, np.eye(5)[y] * 0.8 + 0.04, epochs=8, batch_size=32, augment=changes(),
               optimizer=nn.AdamW(nn.Cosine(5e-4)), workers=1, progress=False)
     model.weights[:] = before + 0.75 * (model.weights - before)
+
+
+def from_scratch(x, y, seed):
+    model = nn.models.squeezenet1_1(5, seed=seed)
+    model.fit(x / SCALE, y, epochs=30, batch_size=16, augment=changes(), workers=1, progress=False,
+              optimizer=nn.Adam(nn.Warmup(nn.Cosine(1e-3)), clip_norm=1.0))
+    return model
 
 
 def predict(model, x):
