@@ -43,10 +43,8 @@ def relu_backward(dy: ArrayLike, y: ArrayLike, *, out: Array | None = None,
     >>> engine.relu_backward([1.0, 2.0, 3.0], [0.0, 4.0, 5.0])
     array([0., 2., 3.])
     """
-    if _alike(dy, y) and out is None and backend is None and _config.mode.get().backend is None:
-        dx = empty_output(dy.shape, dy.dtype, "nchw")
-        _plan.choose("relu", ReluProblem(dy.size, dy.dtype), "backward")(dy, y, dx)
-        return dx
+    if out is None and backend is None and _alike(dy, y):
+        return _of_alike(dy, y)
     if _device.wanted(backend, dy, y):
         product: Any = dy * (y > 0)  # type: ignore[operator]
         return product
@@ -78,4 +76,10 @@ def _alike(dy: Any, y: Any) -> bool:
     """Whether nothing has to be checked or copied, which is how layers call."""
     return (type(dy) is np.ndarray and type(y) is np.ndarray and dy.shape == y.shape
             and dy.dtype == y.dtype and dy.dtype in (np.float32, np.float64) and dy.ndim > 0
-            and dy.flags.carray and y.flags.carray)
+            and dy.flags.carray and y.flags.carray and _config.mode.get().backend is None)
+
+
+def _of_alike(dy: Any, y: Any) -> Array:
+    dx = empty_output(dy.shape, dy.dtype, "nchw")
+    _plan.choose("relu", ReluProblem(dy.size, dy.dtype), "backward")(dy, y, dx)
+    return dx
