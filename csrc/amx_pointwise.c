@@ -194,7 +194,7 @@ static void stage_plain(int64_t vectors, const elem *low, const elem *high, uint
 static void stage_planes(const struct staging *s, int64_t bit) {
     int64_t step = bit / AMX_PAIRS, pair = bit % AMX_PAIRS, low = step * AMX_STEP + pair, high = low + AMX_PAIRS;
     int64_t stride = s->job->c->s_stride[1], next = AMX_PAIRS * stride, step_w = s->job->from.stride_w;
-    const elem *from = s->source + low * stride, *ahead = s->ahead + low * stride;
+    const elem *from = s->source + low * stride;
     uint32_t *to = s->to + step * AMX_STEP_WORDS + pair * LANES;
     int64_t pitch = s->job->chunk * AMX_STEP_WORDS; /* of 32 pixels */
     const struct amx_pixels pixels = s->w->from;
@@ -208,9 +208,9 @@ static void stage_planes(const struct staging *s, int64_t bit) {
             amx_put_line(x, y, to + v / 2 * pitch + v % 2 * AMX_TILE_WORDS);
         }
     if (s->ahead && step_w <= FARTHEST && high < s->channels)
-        for (int64_t q = 0; q < s->pixels * step_w; q += 64 / ELEM_BYTES) {
-            __builtin_prefetch(ahead + q, 0, 2);
-            __builtin_prefetch(ahead + next + q, 0, 2);
+        for (int64_t q = low * stride; q < low * stride + s->pixels * step_w; q += 64 / ELEM_BYTES) {
+            __builtin_prefetch(s->ahead + q, 0, 2);
+            __builtin_prefetch(s->ahead + next + q, 0, 2);
         }
 }
 

@@ -170,6 +170,7 @@ NASTY = [  # what kernels get wrong: geometry, then the memory of x, weight and 
     ("mb2g1ic130oc100ih7oh4kh1sh2", "nchw"),  # a strided 1x1
     ("mb2g1ic800oc33ih3oh3kh1", "nchw"),  # 1x1, its channels summed in two chunks
     ("mb2g1ic800oc33ih3oh2kh1sh2", "nhwc"),
+    ("g1ic130oc64ih8oh8kh1", "nchw"),  # and enough of them for tiles of AMX
     ("mb0g1ic3oc4ih8oh8kh3ph1", "nchw"),  # an empty batch
     ("mb0g1ic3oc4ih8oh8kh3ph1", "nhwc"),
     ("g1ic2oc3ih1iw200oh1ow200kh1kw9ph0pw4", "nchw"),  # one row
