@@ -3,6 +3,7 @@
 import click
 
 from bench.calls import calls
+from bench.cold import cold
 from bench.compare import compare
 from bench.gpu import gpu
 from bench.models import models
@@ -17,7 +18,7 @@ def main() -> None:
     """Measure engine: floors, peers, call overhead and scaling."""
 
 
-for command in (peaks, compare, table, roofline, calls, scaling, models, gpu):
+for command in (peaks, compare, table, roofline, calls, cold, scaling, models, gpu):
     main.add_command(command)
 
 if __name__ == "__main__":

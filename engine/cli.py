@@ -236,10 +236,17 @@ def warmup():
     """Compile all Numba kernels ahead, so that no first call has to wait."""
     start = time.perf_counter()
     from engine._warmup import warm_up
+    from engine.kernels.numba_support import cache, jit
 
     for what in warm_up():
         click.echo(what)
-    click.echo(f"all Numba kernels are in the cache after {time.perf_counter() - start:.1f} s")
+    compiled = sum(each.compiled for each in jit.made)
+    click.echo(f"{len(jit.made)} Numba kernels: compiled {compiled}, loaded "
+               f"{len(jit.made) - compiled}, in {time.perf_counter() - start:.1f} s")
+    if not all(each.kept for each in jit.made):
+        raise OSError("they are not kept for other processes: none of the folders "
+                      f"{', '.join(map(str, cache.folders()))} can be written; NUMBA_CACHE_DIR "
+                      "names another")
 
 
 @contextmanager

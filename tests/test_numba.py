@@ -1,4 +1,4 @@
-"""What is peculiar to Numba: machine code and its cache on disk, bounds of memory, threads."""
+"""What is peculiar to Numba: machine code, bounds of memory, threads."""
 
 import os
 import re
@@ -24,6 +24,7 @@ from engine.kernels.numba_support import (  # noqa: E402
     tile,
     tiles_bf16,
 )
+from engine.kernels.numba_support.jit import kernel  # noqa: E402
 from engine.kernels.numba_support.pointers import at  # noqa: E402
 
 HERE = Path(__file__).parent
@@ -161,81 +162,19 @@ def test_nothing_is_touched_outside_of_arrays(op, direction, algorithm):
     assert done.stdout.endswith("all inside\n")
 
 
-# ---- the cache ---------------------------------------------------------------------------------
-
-SMALL = ("import numpy as np, engine\n"
-         "y = engine.conv2d(np.ones((1, 2, 5, 5)), np.ones((16, 2, 2, 2)), backend='numba',\n"
-         "                  algorithm='direct')\n"
-         "assert (y == 8).all()\n")
-
-
-def run(code, **environment):
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True,
-                          env={**os.environ, **environment})
-    assert done.returncode == 0, done.stderr
-    return done
-
-
-def test_second_process_loads_what_the_first_compiled(tmp_path):
-    run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))
-    files = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")}
-    assert files
-    run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))
-    assert {path: path.stat().st_mtime_ns for path in tmp_path.rglob("*.nbc")} == files
-    damaged = next(iter(files))
-    damaged.write_bytes(damaged.read_bytes()[:100])
-    run(SMALL, NUMBA_CACHE_DIR=str(tmp_path))
-
-
-def test_no_cache_folder(tmp_path):
-    """A cache that cannot be written costs time only, and a line says what takes it."""
-    (tmp_path / "file").write_text("in the way")
-    done = run("from engine.kernels.numba_support import jit\njit._PATIENCE = 0.01\n" + SMALL,
-               NUMBA_CACHE_DIR=str(tmp_path / "file" / "cache"))
-    assert "engine: compiling" in done.stderr
-
-
-def test_cached_code_is_that_of_the_sources_in_memory(tmp_path, monkeypatch):
-    """If a file has changed since its import, the key of the code compiled is still the old one."""
-    source = tmp_path / "changing.py"
-    source.write_text("def run(a):\n    return a + 1\n")
-    jit._digest.cache_clear()
-    before = jit._digest(str(source))
-    source.write_text("def run(a):\n    return a + 2\n")
-    assert jit._digest(str(source)) == before
-    jit._digest.cache_clear()
-    assert jit._digest(str(source)) != before
-    jit._digest.cache_clear()
-
-
 # ---- threads -----------------------------------------------------------------------------------
 
-def mixed_call(seed):
-    """The bytes of one small call, of a kind and size that depend on the seed."""
-    rng = np.random.default_rng(seed)
-    dtype, size = FLOATS[seed % 2], 9 + seed % 5
-    x = rng.standard_normal((2, 8, size, size)).astype(dtype)
-    weight = rng.standard_normal((16, 8, 3, 3)).astype(dtype)
-    kind = seed % 3
-    if kind == 0:
-        return engine.max_pool2d(x, 2, backend="numba").tobytes()
-    y = engine.conv2d(x, weight, padding=1, backend="numba")
-    if kind == 1:
-        return y.tobytes()
-    return b"".join(each.tobytes() for each in
-                    engine.conv2d_backward(y, x, weight, padding=1, backend="numba"))
+@pytest.mark.parametrize("layer", ["workqueue", "omp", "tbb"])
+def test_threading_layers_of_numba_play_no_part(layer):
+    """Engine has threads of its own: whichever layer Numba would use, it is not even started.
 
-
-def test_four_python_threads():
-    """1,000 mixed calls each, and every result is what it is alone."""
-    alone = [mixed_call(seed) for seed in range(30)]
-
-    def thousand(first):
-        return all(mixed_call(seed % 30) == alone[seed % 30]
-                   for seed in range(first, first + 1000))
-
-    with ThreadPoolExecutor(4) as pool:
-        assert list(pool.map(thousand, range(4))) == [True] * 4
+    Four Python threads make 1,000 mixed calls each, and a forked child some more: every result is
+    what it is alone.
+    """
+    done = subprocess.run([sys.executable, HERE / "numba_threads.py"], capture_output=True,
+                          text=True, env=os.environ | {"NUMBA_THREADING_LAYER": layer})
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "no layer was started\n"
 
 
 @needs_fork
@@ -244,23 +183,26 @@ def test_fork_after_use():
     assert in_child(lambda: work(3, "numba") == before) == 0
 
 
-@pytest.mark.parametrize("layer", ["workqueue", "omp", "tbb"])
-def test_threading_layers_of_numba_play_no_part(layer):
-    """Engine has threads of its own: whichever layer Numba would use, it is not even started."""
-    run("from concurrent.futures import ThreadPoolExecutor\n"
-        "import numpy as np, engine\n"
-        "rng = np.random.default_rng(0)\n"
-        "x = rng.standard_normal((4, 8, 30, 30)); w = rng.standard_normal((16, 8, 3, 3))\n"
-        "call = lambda _: engine.conv2d(x, w, backend='numba').tobytes()\n"
-        "with ThreadPoolExecutor(4) as pool:\n"
-        "    assert len(set(pool.map(call, range(64)))) == 1\n"
-        "import numba\n"
-        "try:\n"
-        "    numba.threading_layer()\n"
-        "except ValueError:\n"
-        "    pass\n"
-        "else:\n"
-        "    raise AssertionError('a threading layer runs')\n", NUMBA_THREADING_LAYER=layer)
+@kernel(writes="y")
+def _add_one(x, y):
+    for i in range(len(x)):
+        y[i] = x[i] + 1
+
+
+@needs_fork
+@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+def test_fork_while_another_thread_compiles():
+    """The child does not wait for a compiler that runs in its parent alone."""
+    def added(dtype):
+        x, y = np.arange(5, dtype=dtype), np.zeros(5, dtype)
+        _add_one(x, y)
+        return y.tolist()
+
+    with ThreadPoolExecutor(1) as pool:
+        compiling = pool.submit(lambda: [added(dtype) for dtype in ("i1", "i2", "i4", "i8", "f4")])
+        statuses = [in_child(lambda: added("f8") == [1, 2, 3, 4, 5], 20) for _ in range(3)]
+        assert compiling.result() == [[1, 2, 3, 4, 5]] * 5
+    assert statuses == [0] * 3
 
 
 def test_workspace_limit(monkeypatch):
@@ -276,7 +218,8 @@ def test_numba_waits_until_it_is_needed():
     """Where C runs, Numba is not imported: neither by a call nor by asking what would run."""
     if engine._library.lib is None:
         pytest.skip("the C library is not built")
-    run("import sys, numpy as np, engine\n"
-        "engine.conv2d(np.ones((1, 2, 5, 5)), np.ones((3, 2, 2, 2)))\n"
-        "engine.max_pool2d(np.ones((1, 2, 4, 4)), 2)\n"
-        "assert 'numba' not in sys.modules\n")
+    subprocess.run([sys.executable, "-c",
+                    "import sys, numpy as np, engine\n"
+                    "engine.conv2d(np.ones((1, 2, 5, 5)), np.ones((3, 2, 2, 2)))\n"
+                    "engine.max_pool2d(np.ones((1, 2, 4, 4)), 2)\n"
+                    "assert 'numba' not in sys.modules\n"], check=True)

@@ -1,35 +1,49 @@
 """Compiling: ``@kernel`` for what Python calls, ``@inline`` for what kernels call.
 
 A kernel takes 4-D arrays of any strides, so that a contiguous and a transposed argument share one
-specialisation; 1-D arrays are contiguous.  Machine code is kept on disk by Numba's own cache; a
-folder that cannot be written only means that the next process compiles again.
-
-Cached code is only ever that of the sources this process runs: what it was made from is looked at
-when a module is imported, not when its kernels are first called.  If the files have changed
-between the two, Numba itself would save old code as new, or run new code on old buffers.
+specialisation; 1-D arrays are contiguous.  Machine code is kept on disk (``cache``).
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import inspect
+import os
 import sys
 import threading
-from pathlib import Path
+import time
+from typing import NamedTuple
 
 import numba
 import numpy as np
 from numba.core import types
-from numba.core.caching import FunctionCache, IndexDataCacheFile
+from numba.core.compiler_lock import global_compiler_lock
 
-from .machine import VECTOR_BYTES
+from . import cache
 
 _PATIENCE = 1.0  # seconds of compiling before a line on stderr says so
-_SUPPORT = b"".join(path.read_bytes() for path in sorted(Path(__file__).parent.glob("*.py")))
 _OPTIONS = {"nogil": True, "error_model": "numpy", "no_cfunc_wrapper": True}
 inline = numba.njit(**_OPTIONS, no_cpython_wrapper=True)
+
+
+class Made(NamedTuple):
+    """How this process came by a specialisation of a kernel."""
+
+    kernel: str
+    dtype: str  # of its first array
+    compiled: bool  # or loaded from the cache
+    kept: bool  # in the cache
+    seconds: float
+
+
+kernels: list[Kernel] = []  # of all modules imported
+made: list[Made] = []  # in the order of their first calls
+
+if hasattr(os, "register_at_fork"):  # a child would wait for its parent's compiler for ever
+    os.register_at_fork(before=global_compiler_lock.acquire,
+                        after_in_parent=global_compiler_lock.release,
+                        after_in_child=global_compiler_lock.release)
 
 
 def kernel(writes: str):
@@ -48,12 +62,12 @@ class Kernel:
         self._function = function
         self._writes = writes
         self._names = list(inspect.signature(function).parameters)
-        self._lock = threading.Lock()
-        self._sources = _digest(inspect.getfile(function))
+        self._sources = cache.digest(inspect.getfile(function))
         # Left to itself, Numba would give every mixture of contiguous and other arrays a
         # specialisation of its own; so this dispatcher only ever gets what `_compile` adds.
         self.dispatcher = numba.njit(**_OPTIONS)(function)
         self.dispatcher._can_compile = False
+        kernels.append(self)
 
     def __call__(self, *args):
         try:
@@ -65,15 +79,18 @@ class Kernel:
     def _compile(self, args) -> None:
         signature = tuple(self._type(name, arg)
                           for name, arg in zip(self._names, args, strict=True))
-        with self._lock:
+        with global_compiler_lock:
             if signature in self.dispatcher.overloads:
                 return  # another thread was faster
+            start = time.perf_counter()
             compiler = numba.njit(**_OPTIONS)(self._function)
-            with contextlib.suppress(RuntimeError, OSError):  # no folder to put a cache in
-                compiler._cache = _Cache(self._function, self._sources)
+            compiler._cache = stored = cache.Cache(self._function, self._sources)
             with _patience(f"compiling {self.__name__} with Numba"):
                 compiler.compile(signature)
             self.dispatcher.add_overload(compiler.overloads[signature])
+            dtypes = [arg.dtype.name for arg in args if isinstance(arg, np.ndarray)]
+            made.append(Made(self.__name__, dtypes[0] if dtypes else "", not stored.had_it,
+                             stored.had_it or stored.took_it, time.perf_counter() - start))
 
     def _type(self, name, arg):
         if not isinstance(arg, np.ndarray):
@@ -93,52 +110,3 @@ def _patience(what):
         yield
     finally:
         timer.cancel()
-
-
-class _Cache(FunctionCache):
-    """Numba's cache on disk, for one state of the sources and one vector width, never fatal."""
-
-    def __init__(self, function, sources):
-        super().__init__(function)
-        self._cache_file = _Files(self._cache_path, self._impl.filename_base, sources)
-
-    def load_overload(self, sig, target_context):
-        try:
-            return super().load_overload(sig, target_context)
-        except Exception:  # a damaged or foreign file: compile instead
-            return None
-
-    def save_overload(self, sig, data):
-        try:
-            super().save_overload(sig, data)
-        except OSError:  # read-only or full
-            pass
-
-
-class _Files(IndexDataCacheFile):
-    """A file for each key, named by it.
-
-    Numba numbers its files and keeps an index of them: two processes that save at the same time
-    may choose the same number, and one of them then runs the code of the other.
-    """
-
-    def save(self, key, data):
-        self._save_data(self._name(key), data)
-
-    def load(self, key):
-        try:
-            return self._load_data(self._name(key))
-        except OSError:  # not there yet
-            return None
-
-    def _name(self, key):
-        """The source stamp is the digest of the sources; ``key`` has the CPU and the dtypes."""
-        everything = (key, self._source_stamp, self._version, VECTOR_BYTES)
-        digest = hashlib.sha256(repr(everything).encode()).hexdigest()
-        return f"{self._index_name.removesuffix('.nbi')}.{digest[:24]}.nbc"
-
-
-@functools.cache
-def _digest(path) -> str:
-    """Of this package and the file a kernel is written in: Numba itself looks only at the file."""
-    return hashlib.sha256(_SUPPORT + Path(path).read_bytes()).hexdigest()
