@@ -49,7 +49,7 @@ ALGORITHMS = ("direct", "im2col", "winograd", "bf16x6")
 
 _MARGIN = 2 * MAX_ROWS + 4  # rows of sums that tiles and transpositions touch past the last pixel
 _SLICES = 8  # backward_weight: partial sums, at most, that are added up at the end
-_PARALLEL_MACS = 1 << 22  # less work than this is done before a second thread has woken up
+_PARALLEL_MACS = 1 << 24  # less work than this is done before a second thread has woken up
 
 
 def refusal(problem, direction, algorithm) -> str | None:
@@ -379,13 +379,20 @@ def finish_weight(first, last, partial, dweight, slices, groups, blocks, outputs
 def sum_channels(first, last, dy, dbias, nothing):
     """dbias = sums over images and pixels in the dtype of ``nothing``; one task is one channel."""
     images, _, height, width = dy.shape
-    for c in range(first, last):
+    for channel in range(first, last):
         total = nothing
         for n in range(images):
             for h in range(height):
-                for w in range(width):
-                    total += dy[n, c, h, w]
-        dbias[c] = total
+                a, b, c, d = nothing, nothing, nothing, nothing  # so that no sum waits for another
+                for w in range(0, width - 3, 4):
+                    a += dy[n, channel, h, w]
+                    b += dy[n, channel, h, w + 1]
+                    c += dy[n, channel, h, w + 2]
+                    d += dy[n, channel, h, w + 3]
+                for w in range(width - width % 4, width):
+                    a += dy[n, channel, h, w]
+                total += (a + b) + (c + d)
+        dbias[channel] = total
 
 
 # ---------------------------------------------------------------- parts of the kernels
