@@ -1,10 +1,12 @@
-/* Sums over pixels: rows of the tiles are channels of dy, columns channels of x.  A pixel of x at a tap is the pixel so many
-   positions further on, a whole number of lines, if both operands number their positions alike: with the gaps between rows
-   that x has, where dy is zero.  With one tap, where nothing shifts, x may be the rows and dy the columns.
+/* Sums over pixels: rows of the tiles are channels of dy, columns channels of x. A pixel of x at a tap is the pixel so
+   many positions further on, a whole number of lines, if both operands number their positions alike: with the gaps
+   between rows that x has, where dy is zero. With one tap, where nothing shifts, x may be the rows and dy the columns.
+   Where x has few channels every channel at every tap is a column by itself, and a strip of x is copied with its
+   border.
 
-   The work is cut into (slice of the strips, group, range of the rows' channels, range of the columns').  Every task splits
-   its own operands, a strip at a time, and sums into memory of its own; slices are added in order at the end.  The cut
-   depends on the problem alone, so the bits do not depend on the number of threads. */
+   The work is cut into (slice of the strips, group, range of the rows' channels, range of the columns'). Every task
+   splits its own operands, a strip at a time, and sums into memory of its own; slices are added in order at the end.
+   The cut depends on the problem alone, so the bits do not depend on the number of threads. */
 #include "amx_weight.h"
 #include "amx_tile.h"
 
@@ -19,14 +21,17 @@ enum {
     STEP = 2 * AMX_PAIRS,
     SQUARE = AMX_SIDE * AMX_SIDE,
     MOST_PIXELS = 512,           /* of a strip */
-    STAGED_BYTES = 640 * 1024,   /* of both operands of a strip: processors with AMX have 2 MiB of L2 a core */
+    MOST_PIXELS_OF_ONE_TAP = 256,
+    MOST_PIXELS_GATHERED = 1024, /* rows of dy that are read from memory at once are longer */
+    STAGED_BYTES = 800 * 1024,   /* of a strip, in parts: processors with AMX have 2 MiB of L2 a core */
     SUM_BYTES = 640 * 1024,      /* of a task */
     RANGE = 256,                 /* channels of a task */
     RANGE_OF_TAPS = 64,          /* of x, if there are several taps */
     TASKS = 16,                  /* wanted at least */
     FEWEST_WEIGHTS = 64 * 128,   /* that pay for splitting */
     FEWEST_PIXELS = 48,
-    FEWEST_PIXELS_OF_ONE_TAP = 128,
+    FEWEST_ROWS_GATHERED = 64,
+    FEWEST_PIXELS_GATHERED = 256,
 };
 
 /* The channels of one operand. */
@@ -34,23 +39,28 @@ struct side {
     struct amx_operand_of_pixels o;
     const elem *data;
     int64_t channels, range, ranges, blocks; /* blocks of AMX_SIDE in a range */
-    int64_t stride_weight;
+    int64_t stride_weight, group;            /* from channel to channel of the gradient, from group to group of data */
+    int64_t *offset;                         /* of every channel, if they do not lie together */
 };
 
 struct job {
     struct correlation c;
+    const struct correlation *whole;
     int64_t taps;
+    int gathers;                               /* taps are columns; then c has one */
+    int64_t window_h, window_w;                /* of x, in every strip */
     struct side row, col;
     int swapped;                               /* rows are x */
-    int64_t images, lines, pixels, plane;      /* of a strip: images of so many rows of so many pixels; positions of one of them */
+    int64_t images, lines, pixels;             /* of a strip */
+    int64_t plane;                             /* positions of an image */
     int64_t strips_n, strips_h, strips_w, strips;
     int64_t slices, acc_size;
     int64_t *shift;                            /* of every tap */
     elem *dweight, *acc;                       /* [task][row block][column block][tap][AMX_SIDE][AMX_SIDE] */
     struct worker {
         struct amx_operand_of_pixels row, col; /* placed */
-        uint32_t *staged[2];                   /* rows and columns of the strip at hand, and of the next */
-        elem *sum[2];
+        uint32_t *rows, *cols;                 /* in parts: a block of rows, all columns */
+        elem *sum[2], *window;
     } *worker;
 };
 
@@ -59,8 +69,8 @@ struct job {
 /* A plane whose pixels are all used, evenly spaced, is one long row. */
 static struct correlation flattened(const struct correlation *c) {
     struct correlation f = *c;
-    int same = c->taps_h == 1 && c->taps_w == 1 && c->step_h == 1 && c->step_w == 1 && c->first_h == 0 && c->first_w == 0 &&
-               c->sh == c->dh && c->sw == c->dw;
+    int same = c->taps_h == 1 && c->taps_w == 1 && c->step_h == 1 && c->step_w == 1 && c->first_h == 0 &&
+               c->first_w == 0 && c->sh == c->dh && c->sw == c->dw;
     if (same && c->s_stride[2] == c->sw * c->s_stride[3] && c->d_stride[2] == c->dw * c->d_stride[3]) {
         f.sw = f.dw = c->sh * c->sw;
         f.sh = f.dh = 1;
@@ -78,13 +88,21 @@ static void cut_side(struct side *s, int64_t most) {
     s->o.tiles = ceil_div(min64(s->range, s->channels), AMX_ROWS);
 }
 
+/* Whether there are too few channels of x to fill tiles. */
+static int takes_taps_for_columns(const struct correlation *c) {
+    int64_t taps = c->taps_h * c->taps_w;
+    return taps > 1 && c->sc < AMX_ROWS && c->step_w <= 2;
+}
+
 static void cut_channels(struct job *job, struct side *x, struct side *dy) {
     const struct correlation *c = &job->c;
-    x->channels = c->sc, x->stride_weight = c->w_sc, x->o.last = c->s_stride[1] == 1 && c->sc > 1;
-    dy->channels = c->dc, dy->stride_weight = c->w_dc, dy->o.last = c->d_stride[1] == 1 && c->dc > 1;
+    x->channels = c->sc, x->stride_weight = c->w_sc, x->group = c->sc * c->s_stride[1];
+    dy->channels = c->dc, dy->stride_weight = c->w_dc, dy->group = c->dc * c->d_stride[1];
+    x->o.last = c->s_stride[1] == 1 && c->sc > 1, dy->o.last = c->d_stride[1] == 1 && c->dc > 1;
+    if (job->gathers) x->channels *= job->whole->taps_h * job->whole->taps_w, x->o.last = 0, x->group = 0;
     /* what is transposed: planes as columns, channels that lie together as rows */
     int64_t turned = (x->o.last ? 0 : c->sc) + (dy->o.last ? c->dc : 0);
-    job->swapped = job->taps == 1 && (x->o.last ? c->sc : 0) + (dy->o.last ? 0 : c->dc) < turned;
+    job->swapped = !job->gathers && job->taps == 1 && (x->o.last ? c->sc : 0) + (dy->o.last ? 0 : c->dc) < turned;
     job->row = job->swapped ? *x : *dy;
     job->col = job->swapped ? *dy : *x;
     job->col.o.cols = 1, job->col.o.dense = job->taps > 1;
@@ -92,21 +110,30 @@ static void cut_channels(struct job *job, struct side *x, struct side *dy) {
     cut_side(&job->col, job->taps > 1 ? RANGE_OF_TAPS : RANGE);
     int64_t room = SUM_BYTES / (job->taps * job->col.range * (int64_t)sizeof(elem));
     cut_side(&job->row, max64(AMX_SIDE, min64(RANGE, room / AMX_SIDE * AMX_SIDE)));
+    job->row.o.tiles = min64(2, job->row.o.tiles); /* one block after the other */
 }
 
 /* the grids of strips of so many images, rows and pixels of dy; returns the bytes of their parts */
-static int64_t lay_out(struct job *job, struct side *x, struct side *dy, int64_t images, int64_t lines, int64_t pixels) {
+static int64_t lay_out(struct job *job, struct side *x, struct side *dy, int64_t images, int64_t lines,
+                       int64_t pixels) {
     const struct correlation *c = &job->c;
     int64_t reach_h = (c->taps_h - 1) * c->space_h, reach_w = (c->taps_w - 1) * c->space_w;
     struct amx_grid *of_x = &x->o.grid, *of_dy = &dy->o.grid;
     *of_x = (struct amx_grid){
         .phases_h = min64(c->step_h, reach_h + 1), .phases_w = min64(c->step_w, reach_w + 1), .images = images,
-        .rows = lines + reach_h / c->step_h, .cols = pixels + reach_w / c->step_w, .step_h = c->step_h, .step_w = c->step_w};
-    *of_dy = (struct amx_grid){.phases_h = 1, .phases_w = 1, .images = images, .rows = of_x->rows, .cols = of_x->cols,
-                               .step_h = 1, .step_w = 1};
+        .rows = lines + reach_h / c->step_h, .cols = pixels + reach_w / c->step_w,
+        .step_h = c->step_h, .step_w = c->step_w};
+    *of_dy = (struct amx_grid){.phases_h = 1, .phases_w = 1, .images = images, .rows = of_x->rows,
+                               .cols = of_x->cols, .step_h = 1, .step_w = 1};
     memcpy(of_x->stride, c->s_stride, sizeof c->s_stride);
     memcpy(of_dy->stride, c->d_stride, sizeof c->d_stride);
-    x->o.twice = c->step_w * c->s_stride[3] == 2, dy->o.twice = c->d_stride[3] == 2;
+    if (job->gathers) {
+        job->window_h = (lines - 1) * c->step_h + (job->whole->taps_h - 1) * c->space_h + 1;
+        job->window_w = (pixels - 1) * c->step_w + (job->whole->taps_w - 1) * c->space_w + 1;
+        of_x->stride[0] = c->sc * job->window_h * job->window_w;
+        of_x->stride[2] = job->window_w, of_x->stride[3] = 1;
+    }
+    x->o.twice = c->step_w * of_x->stride[3] == 2, dy->o.twice = c->d_stride[3] == 2;
 
     job->images = images, job->lines = lines, job->pixels = pixels, job->plane = of_x->rows * of_x->cols;
     int64_t steps = ceil_div((images - 1) * job->plane + (lines - 1) * of_x->cols + pixels, STEP);
@@ -125,15 +152,17 @@ static void cut_strips(struct job *job) {
     const struct correlation *c = &job->c;
     struct side *x = job->swapped ? &job->row : &job->col, *dy = job->swapped ? &job->col : &job->row;
     int64_t reach_h = (c->taps_h - 1) * c->space_h / c->step_h, reach_w = (c->taps_w - 1) * c->space_w / c->step_w;
-    int64_t strip = MOST_PIXELS;
+    int64_t strip = job->gathers ? MOST_PIXELS_GATHERED : job->taps > 1 ? MOST_PIXELS : MOST_PIXELS_OF_ONE_TAP;
     for (;; strip /= 2) {
         int64_t pixels = ceil_div(c->dw, max64(1, ceil_div(c->dw + reach_w, strip)));
+        if (pixels < c->dw) pixels = round_up(pixels, STEP);
         int64_t lines = max64(1, min64(c->dh, strip / (pixels + reach_w)));
         lines = ceil_div(c->dh, max64(1, ceil_div(c->dh, lines)));
         int whole = lines == c->dh && pixels == c->dw;
         int64_t images = whole ? max64(1, min64(c->n, strip / ((lines + reach_h) * (pixels + reach_w)))) : 1;
         images = ceil_div(c->n, max64(1, ceil_div(c->n, images)));
-        if (lay_out(job, x, dy, max64(1, images), max64(1, lines), max64(1, pixels)) <= STAGED_BYTES || strip <= 4 * STEP) break;
+        int64_t bytes = lay_out(job, x, dy, max64(1, images), max64(1, lines), max64(1, pixels));
+        if (bytes <= STAGED_BYTES || strip <= 4 * STEP) break;
     }
     job->strips_n = ceil_div(c->n, job->images);
     job->strips_h = ceil_div(c->dh, job->lines), job->strips_w = ceil_div(c->dw, job->pixels);
@@ -141,7 +170,9 @@ static void cut_strips(struct job *job) {
 }
 
 static struct job cut_up(const struct correlation *correlation) {
-    struct job job = {.c = flattened(correlation)};
+    struct job job = {.c = flattened(correlation), .whole = correlation};
+    job.gathers = takes_taps_for_columns(correlation);
+    if (job.gathers) job.c.taps_h = job.c.taps_w = 1;
     job.taps = job.c.taps_h * job.c.taps_w;
     struct side x = {0}, dy = {0};
     cut_channels(&job, &x, &dy);
@@ -152,16 +183,25 @@ static struct job cut_up(const struct correlation *correlation) {
     return job;
 }
 
+static int64_t staged_bytes(const struct correlation *c) {
+    struct job job = cut_up(c);
+    return 4 * (amx_operand_words(&job.row.o) + amx_operand_words(&job.col.o));
+}
+
 static void carve(struct job *job, struct arena *arena) {
     int64_t tasks = job->slices * job->c.g * job->row.ranges * job->col.ranges;
-    int64_t staged = amx_operand_words(&job->row.o) + amx_operand_words(&job->col.o);
     job->shift = ARENA_TAKE(arena, int64_t, job->taps);
+    job->row.offset = ARENA_TAKE(arena, int64_t, job->row.channels);
+    job->col.offset = ARENA_TAKE(arena, int64_t, job->col.channels);
+    job->row.o.channel = job->row.offset, job->col.o.channel = job->col.offset;
     job->acc = ARENA_TAKE(arena, elem, tasks * job->acc_size);
     job->worker = ARENA_TAKE(arena, struct worker, job->c.threads);
     for (int64_t t = 0; t < job->c.threads; t++) {
         struct worker w = {.row = job->row.o, .col = job->col.o,
-                           .staged = {ARENA_TAKE(arena, uint32_t, staged), ARENA_TAKE(arena, uint32_t, staged)},
+                           .rows = ARENA_TAKE(arena, uint32_t, amx_operand_words(&job->row.o)),
+                           .cols = ARENA_TAKE(arena, uint32_t, amx_operand_words(&job->col.o)),
                            .sum = {ARENA_TAKE(arena, elem, SQUARE), ARENA_TAKE(arena, elem, SQUARE)}};
+        if (job->gathers) w.window = ARENA_TAKE(arena, elem, job->images * job->c.sc * job->window_h * job->window_w);
         amx_take_runs(arena, &w.row);
         amx_take_runs(arena, &w.col);
         if (arena->base) job->worker[t] = w;
@@ -176,22 +216,31 @@ int64_t NAME(amx_weight_workspace)(const struct correlation *c) {
 }
 
 int NAME(amx_weight_wins)(const struct correlation *c) {
-    int64_t taps = c->taps_h * c->taps_w, fewest = taps > 1 ? FEWEST_PIXELS : FEWEST_PIXELS_OF_ONE_TAP;
-    if (!level_has_amx() || c->sc < AMX_ROWS || c->dc < AMX_ROWS || c->sc * c->dc * taps < FEWEST_WEIGHTS || c->dh * c->dw < fewest)
-        return 0;
+    if (!level_has_amx()) return 0;
+    int64_t cols = c->sc * c->taps_h * c->taps_w, pixels = c->dh * c->dw;
+    if (takes_taps_for_columns(c))
+        return c->dc >= FEWEST_ROWS_GATHERED && cols >= AMX_ROWS && pixels >= FEWEST_PIXELS_GATHERED;
+    if (c->sc < AMX_ROWS || c->dc < AMX_ROWS || c->dc * cols < FEWEST_WEIGHTS || pixels < FEWEST_PIXELS) return 0;
     struct correlation one = *c;
     one.n = 1;
-    struct job job = cut_up(&one);
-    return 4 * (amx_operand_words(&job.row.o) + amx_operand_words(&job.col.o)) <= 2 * STAGED_BYTES; /* but for far taps it is */
+    return staged_bytes(&one) <= 2 * STAGED_BYTES; /* more if taps are far from one another */
 }
 
-static void fill_shifts(struct job *job) {
+static void fill_offsets(struct job *job) {
     const struct correlation *c = &job->c;
     const struct amx_grid *g = job->swapped ? &job->row.o.grid : &job->col.o.grid;
     for (int64_t tap = 0; tap < job->taps; tap++) {
         int64_t h = tap / c->taps_w * c->space_h, w = tap % c->taps_w * c->space_w;
         int64_t phase = h % c->step_h * g->phases_w + w % c->step_w;
         job->shift[tap] = phase * job->images * job->plane + h / c->step_h * g->cols + w / c->step_w;
+    }
+    for (int64_t i = 0; i < job->row.channels; i++) job->row.offset[i] = i * job->row.o.grid.stride[1];
+    for (int64_t i = 0; i < job->col.channels; i++) job->col.offset[i] = i * job->col.o.grid.stride[1];
+    if (!job->gathers) return;
+    int64_t taps = job->whole->taps_h * job->whole->taps_w;
+    for (int64_t i = 0; i < job->col.channels; i++) {
+        int64_t h = i % taps / job->whole->taps_w * c->space_h, w = i % job->whole->taps_w * c->space_w;
+        job->col.offset[i] = (i / taps * job->window_h + h) * job->window_w + w;
     }
 }
 
@@ -218,7 +267,8 @@ struct strip {
 
 static struct strip strip_at(const struct job *job, int64_t index) {
     struct strip s = {.n0 = index / job->strips_w / job->strips_h * job->images,
-                      .i0 = index / job->strips_w % job->strips_h * job->lines, .j0 = index % job->strips_w * job->pixels};
+                      .i0 = index / job->strips_w % job->strips_h * job->lines,
+                      .j0 = index % job->strips_w * job->pixels};
     s.images = min64(job->images, job->c.n - s.n0);
     s.lines = min64(job->lines, job->c.dh - s.i0);
     s.pixels = min64(job->pixels, job->c.dw - s.j0);
@@ -230,60 +280,41 @@ static int64_t steps_of(const struct job *job, const struct strip *s) {
     return ceil_div((s->images - 1) * job->plane + (s->lines - 1) * cols + s->pixels, STEP);
 }
 
-/* Both operands of one strip, on their way into tiles. */
-struct staging {
-    const struct worker *w;
-    struct half {
-        const struct amx_operand_of_pixels *o;
-        const elem *data;
-        int64_t channels, units, bits; /* a bit is a unit of one tile of channels */
-        uint32_t *to;
-    } half[2];
-    int64_t done, bits;
-    int64_t owed, times; /* `bits` of them in so many units of time */
-};
+/* The part of x that the strip sees, its border zero: [image][channel][row][column]. */
+static void copy_window(const struct job *job, const struct strip *strip, const elem *x, elem *to) {
+    const struct correlation *c = &job->c;
+    int64_t left, right, h0 = strip->i0 * c->step_h + c->first_h, w0 = strip->j0 * c->step_w + c->first_w;
+    range_inside(w0, 1, job->window_w, c->sw, &left, &right);
+    for (int64_t line = 0; line < strip->images * c->sc * job->window_h; line++, to += job->window_w) {
+        int64_t h = h0 + line % job->window_h, plane = line / job->window_h;
+        if (h < 0 || h >= c->sh || left == right) {
+            memset(to, 0, (size_t)job->window_w * sizeof(elem));
+            continue;
+        }
+        const elem *from = x + (strip->n0 + plane / c->sc) * c->s_stride[0] + plane % c->sc * c->s_stride[1] +
+                           h * c->s_stride[2] + (w0 + left) * c->s_stride[3];
+        memset(to, 0, (size_t)left * sizeof(elem));
+        if (c->s_stride[3] == 1)
+            memcpy(to + left, from, (size_t)(right - left) * sizeof(elem));
+        else
+            for (int64_t w = left; w < right; w++, from += c->s_stride[3]) to[w] = *from;
+        memset(to + right, 0, (size_t)(job->window_w - right) * sizeof(elem));
+    }
+}
 
-static struct staging begin_staging(const struct job *job, struct worker *w, const struct share *share,
-                                    const struct strip *strip, int64_t times) {
+static void place(const struct job *job, struct worker *w, const struct strip *strip) {
     const struct correlation *c = &job->c;
     struct amx_operand_of_pixels *x = job->swapped ? &w->row : &w->col, *dy = job->swapped ? &w->col : &w->row;
     const int64_t *d = c->d_stride;
-    const struct amx_window of_x = {.h = strip->i0 * c->step_h + c->first_h, .w = strip->j0 * c->step_w + c->first_w,
-                                    .images = strip->images, .height = c->sh, .width = c->sw, .offset = strip->n0 * c->s_stride[0]};
+    struct amx_window of_x = {.h = strip->i0 * c->step_h + c->first_h, .w = strip->j0 * c->step_w + c->first_w,
+                              .images = strip->images, .height = c->sh, .width = c->sw,
+                              .offset = strip->n0 * c->s_stride[0]};
     const struct amx_window of_dy = {.images = strip->images, .height = strip->lines, .width = strip->pixels,
                                      .offset = strip->n0 * d[0] + strip->i0 * d[2] + strip->j0 * d[3]};
+    if (job->gathers)
+        of_x = (struct amx_window){.images = strip->images, .height = job->window_h, .width = job->window_w};
     amx_place(x, &of_x);
     amx_place(dy, &of_dy);
-
-    int64_t steps = steps_of(job, strip);
-    int64_t of_row = (share->group * job->row.channels + share->r0) * w->row.grid.stride[1];
-    int64_t of_col = (share->group * job->col.channels + share->c0) * w->col.grid.stride[1];
-    struct staging s = {.w = w, .times = max64(1, times), .half = {
-        {&w->row, job->row.data + of_row, share->rows, steps, 0, w->staged[1]},
-        {&w->col, job->col.data + of_col, share->cols, w->col.dense ? w->col.units : steps, 0, w->staged[1] + amx_operand_words(&w->row)},
-    }};
-    for (int i = 0; i < 2; i++) s.bits += s.half[i].bits = ceil_div(s.half[i].channels, AMX_ROWS) * s.half[i].units;
-    return s;
-}
-
-static void stage_bit(struct staging *s) {
-    const struct half *h = s->half;
-    int64_t bit = s->done++;
-    if (bit >= h->bits) bit -= h->bits, h++;
-    int64_t tile = bit / h->units, unit = bit % h->units, channel = tile * AMX_ROWS;
-    amx_split_unit(h->o, unit, h->data + channel * h->o->grid.stride[1], h->channels - channel, h->to + tile * AMX_PARTS * h->o->pitch);
-}
-
-/* what falls due while one step is multiplied */
-INLINE void stage_some(struct staging *s) {
-    for (s->owed += s->bits; s->owed >= s->times && s->done < s->bits; s->owed -= s->times) stage_bit(s);
-}
-
-/* what is staged next is now */
-static void end_staging(struct staging *s, struct worker *w) {
-    while (s->done < s->bits) stage_bit(s);
-    uint32_t *now = w->staged[1];
-    w->staged[1] = w->staged[0], w->staged[0] = now;
 }
 
 /* ---- products --------------------------------------------------------------------------------------------------- */
@@ -305,83 +336,87 @@ struct tiles_at {
     int64_t row_step, col_step, steps;
 };
 
-/* What is done between two steps. */
-struct meanwhile {
-    struct staging *next;
-    struct sums before;
-    int64_t share; /* of those sums */
-};
-
 /* The sums as [row][AMX_SIDE].  The numbers of tiles are constants wherever this is called. */
-INLINE void product(const int row_tiles, const int col_tiles, const struct tiles_at *t, struct meanwhile *m, elem *sum) {
+INLINE void product(const int row_tiles, const int col_tiles, const struct tiles_at *t, struct sums *before,
+                    int64_t share, elem *sum) {
     const uint32_t *row = t->row, *col = t->col;
     amx_zero();
     for (int64_t step = 0; step < t->steps; step++, row += t->row_step, col += t->col_step) {
         amx_step(row_tiles, col_tiles, row, &t->rows, col, &t->cols);
-        if (m->before.left) add_some(&m->before, m->share);
-        stage_some(m->next);
+        if (before->left) add_some(before, share);
     }
     amx_store(row_tiles, col_tiles, sum);
 }
 
-static void product_of(int64_t row_tiles, int64_t col_tiles, const struct tiles_at *t, struct meanwhile *m, elem *sum) {
+static void product_of(int64_t row_tiles, int64_t col_tiles, const struct tiles_at *t, struct sums *before,
+                       int64_t share, elem *sum) {
     switch (2 * row_tiles + col_tiles) {
-        case 6: product(2, 2, t, m, sum); break;
-        case 5: product(2, 1, t, m, sum); break;
-        case 4: product(1, 2, t, m, sum); break;
-        default: product(1, 1, t, m, sum);
+        case 6: product(2, 2, t, before, share, sum); break;
+        case 5: product(2, 1, t, before, share, sum); break;
+        case 4: product(1, 2, t, before, share, sum); break;
+        default: product(1, 1, t, before, share, sum);
     }
 }
 
-static void multiply(const struct job *job, struct worker *w, const struct share *share, int64_t steps, int add,
-                     struct staging *next, elem *acc) {
-    const int64_t words = amx_operand_words(&w->row), row_pitch = w->row.pitch, col_pitch = w->col.pitch;
-    struct tiles_at t = {.rows = {64, row_pitch * 4, AMX_PARTS * row_pitch * 4}, .cols = {64, col_pitch * 4, AMX_PARTS * col_pitch * 4},
-                         .row_step = AMX_TILE_WORDS, .col_step = w->col.dense ? 2 * AMX_TILE_WORDS : AMX_TILE_WORDS, .steps = steps};
+/* A block of rows by all columns at all taps. */
+static void multiply(const struct job *job, const struct worker *w, int64_t rows, int64_t cols, int64_t steps, int add,
+                     elem *acc) {
+    const int64_t row_pitch = w->row.pitch, col_pitch = w->col.pitch;
+    const int64_t share = round_up(ceil_div(SQUARE, steps), LANES);
+    struct tiles_at t = {.rows = {64, row_pitch * 4, AMX_PARTS * row_pitch * 4}, .row = w->rows, .steps = steps,
+                         .cols = {64, col_pitch * 4, AMX_PARTS * col_pitch * 4},
+                         .row_step = AMX_TILE_WORDS, .col_step = (w->col.dense ? 2 : 1) * AMX_TILE_WORDS};
+    struct sums before = {0};
     int turn = 0;
-    struct meanwhile m = {.next = next, .share = round_up(ceil_div(SQUARE, steps), LANES)};
-    for (int64_t r = 0; r < share->rows; r += AMX_SIDE)
-        for (int64_t c = 0; c < share->cols; c += AMX_SIDE)
-            for (int64_t tap = 0; tap < job->taps; tap++) {
-                elem *to = acc + ((r / AMX_SIDE * job->col.blocks + c / AMX_SIDE) * job->taps + tap) * SQUARE;
-                elem *sum = w->sum[turn ^= 1];
-                t.row = w->staged[0] + r / AMX_ROWS * AMX_PARTS * row_pitch;
-                t.col = w->staged[0] + words + c / AMX_ROWS * AMX_PARTS * col_pitch + job->shift[tap] * AMX_PAIRS;
-                product_of(share->rows - r > AMX_ROWS ? 2 : 1, share->cols - c > AMX_ROWS ? 2 : 1, &t, &m, add ? sum : to);
-                if (add) m.before = (struct sums){sum, to, SQUARE};
-            }
-    add_some(&m.before, SQUARE);
+    for (int64_t c = 0; c < cols; c += AMX_SIDE)
+        for (int64_t tap = 0; tap < job->taps; tap++, acc += SQUARE) {
+            elem *sum = w->sum[turn ^= 1];
+            t.col = w->cols + c / AMX_ROWS * AMX_PARTS * col_pitch + job->shift[tap] * AMX_PAIRS;
+            product_of(rows > AMX_ROWS ? 2 : 1, cols - c > AMX_ROWS ? 2 : 1, &t, &before, share, add ? sum : acc);
+            if (add) before = (struct sums){sum, acc, SQUARE};
+        }
+    add_some(&before, SQUARE);
 }
 
 static void weight_task(void *context, int64_t task, int64_t worker) {
     struct job *job = context;
+    const struct correlation *c = &job->c;
     struct worker *w = &job->worker[worker];
     struct share share = share_of(job, task);
     elem *acc = job->acc + task * job->acc_size;
     int64_t first = share.slice * job->strips / job->slices, end = (share.slice + 1) * job->strips / job->slices;
-    if (first == end) {
-        memset(acc, 0, (size_t)job->acc_size * sizeof(elem));
-        return;
-    }
-    int64_t products = ceil_div(share.rows, AMX_SIDE) * ceil_div(share.cols, AMX_SIDE) * job->taps;
-    struct strip strip = strip_at(job, first);
-    struct staging now = begin_staging(job, w, &share, &strip, 1);
-    end_staging(&now, w);
+    if (first == end) memset(acc, 0, (size_t)job->acc_size * sizeof(elem));
     amx_begin(AMX_PAIRS);
     for (int64_t i = first; i < end; i++) {
+        struct strip strip = strip_at(job, i);
         int64_t steps = steps_of(job, &strip);
-        struct staging next = {.times = 1};
-        if (i + 1 < end) {
-            strip = strip_at(job, i + 1);
-            next = begin_staging(job, w, &share, &strip, products * steps);
+        const elem *row = job->row.data + share.group * job->row.group;
+        const elem *col = job->col.data + share.group * job->col.group;
+        if (job->gathers) {
+            copy_window(job, &strip, col + share.group * c->sc * c->s_stride[1], w->window);
+            col = w->window;
         }
-        multiply(job, w, &share, steps, i > first, &next, acc);
-        end_staging(&next, w);
+        place(job, w, &strip);
+        amx_split_tiles(&w->col, w->col.dense ? w->col.units : steps, col, share.c0, share.cols, w->cols);
+        for (int64_t r = 0; r < share.rows; r += AMX_SIDE) {
+            int64_t rows = min64(AMX_SIDE, share.rows - r);
+            amx_split_tiles(&w->row, steps, row, share.r0 + r, rows, w->rows);
+            multiply(job, w, rows, share.cols, steps, i > first, acc + r * job->col.blocks * job->taps * AMX_SIDE);
+        }
     }
     amx_end();
 }
 
 /* ---- results ---------------------------------------------------------------------------------------------------- */
+
+/* of a column at one of the job's taps */
+static int64_t place_of_weight(const struct job *job, int64_t col, int64_t tap) {
+    const struct correlation *c = job->whole;
+    int64_t taps = c->taps_h * c->taps_w;
+    if (job->swapped) return col * c->w_dc;
+    if (job->gathers) tap = col % taps, col /= taps;
+    return col * c->w_sc + tap / c->taps_w * c->w_h + tap % c->taps_w * c->w_w;
+}
 
 /* A block of rows of one range of columns: the slices added in order, to the gradient. */
 static void finish_task(void *context, int64_t task, int64_t worker) {
@@ -397,26 +432,28 @@ static void finish_task(void *context, int64_t task, int64_t worker) {
         const elem *other = acc + slice * tasks * job->acc_size;
         for (int64_t i = 0; i < size; i += LANES) vec_store(acc + i, vec_load(acc + i) + vec_load(other + i));
     }
-    int64_t s_row = job->row.stride_weight, s_col = job->col.stride_weight;
-    int one = job->taps == 1, whole = c->w_w == 1 && c->w_h == c->taps_w && s_col == job->taps;
-    elem *to = job->dweight + share.group * c->w_group + (share.r0 + block * AMX_SIDE) * s_row + share.c0 * s_col;
-    for (int64_t c0 = 0; c0 < share.cols; c0 += AMX_SIDE, to += AMX_SIDE * s_col, acc += job->taps * SQUARE) {
-        int64_t cols = min64(AMX_SIDE, share.cols - c0);
-        if (one && s_row == 1) {
-            NAME(transpose)(rows, cols, acc, AMX_SIDE, to, s_col);
+    int64_t s_row = job->row.stride_weight;
+    /* whether all taps of all channels lie together */
+    int whole = c->w_w == 1 && c->w_h == job->whole->taps_w && c->w_sc == c->w_h * job->whole->taps_h;
+    elem *to = job->dweight + share.group * c->w_group + (share.r0 + block * AMX_SIDE) * s_row;
+    for (int64_t c0 = share.c0; c0 < share.c0 + share.cols; c0 += AMX_SIDE, acc += job->taps * SQUARE) {
+        int64_t cols = min64(AMX_SIDE, share.c0 + share.cols - c0);
+        if (job->swapped && s_row == 1) {
+            NAME(transpose)(rows, cols, acc, AMX_SIDE, to + c0 * job->col.stride_weight, job->col.stride_weight);
             continue;
         }
-        for (int64_t r = 0; r < rows; r++) {
+        for (int64_t r = 0; r < rows; r++, to += s_row) {
             const elem *from = acc + r * AMX_SIDE;
-            if (one && s_col == 1)
-                memcpy(to + r * s_row, from, (size_t)cols * sizeof(elem));
-            else if (whole)
-                NAME(transpose)(job->taps, cols, from, SQUARE, to + r * s_row, job->taps);
+            if (whole && job->taps > 1)
+                NAME(transpose)(job->taps, cols, from, SQUARE, to + c0 * job->taps, job->taps);
+            else if (whole && !job->swapped)
+                memcpy(to + c0, from, (size_t)cols * sizeof(elem));
             else
                 for (int64_t i = 0; i < cols; i++)
                     for (int64_t tap = 0; tap < job->taps; tap++)
-                        to[r * s_row + i * s_col + tap / c->taps_w * c->w_h + tap % c->taps_w * c->w_w] = from[tap * SQUARE + i];
+                        to[place_of_weight(job, c0 + i, tap)] = from[tap * SQUARE + i];
         }
+        to -= rows * s_row;
     }
 }
 
@@ -426,7 +463,7 @@ void NAME(amx_weight)(const struct correlation *c, const elem *x, const elem *dy
     job.row.data = job.swapped ? x : dy, job.col.data = job.swapped ? dy : x;
     struct arena arena = {.base = workspace};
     carve(&job, &arena);
-    fill_shifts(&job);
+    fill_offsets(&job);
     int64_t tasks = c->g * job.row.ranges * job.col.ranges;
     engine_parallel(c->threads, job.slices * tasks, weight_task, &job);
     engine_parallel(c->threads, tasks * job.row.blocks, finish_task, &job);
