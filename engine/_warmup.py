@@ -40,6 +40,8 @@ def calls(dtype: str) -> dict[str, Callable[[], object]]:
         add("conv2d, bf16x6, 1x1", engine.conv2d, x, weight[:, :, :1, :1], algorithm="bf16x6")
     add("conv2d, 1x1", engine.conv2d, x, weight[:, :, :1, :1], algorithm="direct")
     add("conv2d, few channels", engine.conv2d, x, weight[:2], algorithm="direct")
+    add("conv2d, first layer", engine.conv2d, np.ones((1, 3, 9, 64), dtype), weight[:, :3],
+        padding=1, algorithm="direct")
     depthwise = {"groups": 8, "stride": 2, "algorithm": "direct"}
     add("conv2d, depthwise", engine.conv2d, x, weight[:8, :1], **depthwise)
     add("conv2d_backward, depthwise", engine.conv2d_backward, dy[:, :8, :4, :4], x, weight[:8, :1],

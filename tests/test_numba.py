@@ -16,6 +16,7 @@ import engine
 numba = pytest.importorskip("numba")
 
 from engine.kernels.numba_support import (  # noqa: E402
+    first_layer,
     jit,
     machine,
     rolls,
@@ -120,6 +121,26 @@ def test_steps_of_parts_load_what_changes():
     text = function.inspect_asm()[function.signatures[0]]
     assert [text.count(f"\t{name}\t") for name in ("tileloadd", "tdpbf16ps")] == [14, 24]
     assert not re.search(r"tile\w+\s[^\n]*%r[sb]p", text)
+
+
+@pytest.mark.skipif(machine.VECTOR_BYTES != 64, reason="needs AVX-512")
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_tile_of_first_layers_does_not_spill(dtype):
+    pixel_tile, floor_of, vecs = first_layer.pixel_tile, splats.floor_of, first_layer.VECS
+
+    def run(n, x, offsets, y, w):
+        pixel_tile(vecs, n, at(offsets, 0), at(w, 0), at(x, 0), at(y, 0), n, n, floor_of(x, False),
+                   False)
+
+    numbers = numba.types.Array(numba.from_dtype(np.dtype(dtype)), 1, "C")
+    index = numba.types.Array(numba.types.int64, 1, "C")
+    function = numba.njit(**jit._OPTIONS)(run)
+    function.compile((numba.types.intp, numbers, index, numbers, numbers))
+    found = [body for body in loops(function.inspect_asm()[function.signatures[0]])
+             if any("fmadd" in line for line in body)]
+    assert [sum("fmadd" in line for line in body) for body in found] == [
+        first_layer.CHANNELS * vecs]
+    assert not any(re.search(r"zmm.*rsp|rsp.*zmm", line) for line in found[0])
 
 
 @pytest.mark.skipif(machine.VECTOR_BYTES != 64, reason="needs AVX-512")

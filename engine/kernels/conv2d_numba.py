@@ -16,6 +16,7 @@ import numpy as np
 from .numba_support import (
     bf16x6,
     depthwise,
+    first_layer,
     geometry,
     narrow,
     pointwise,
@@ -38,7 +39,7 @@ from .numba_support.geometry import (
 )
 from .numba_support.halves import wide, widened
 from .numba_support.jit import inline, kernel
-from .numba_support.loads import lanes, load, store
+from .numba_support.loads import lanes, load, store, stream_end
 from .numba_support.pointers import at, fill, get, move, put
 from .numba_support.products import CHUNK, clamped, multiples, product
 from .numba_support.results import SPARE, write
@@ -163,6 +164,10 @@ def _correlate(direction, problem, algorithm, source, weight, bias, result):
     planes = algorithm == "direct" and depthwise.plan(problem, direction, source, result)
     if planes:
         depthwise.correlate(problem, planes, direction, source, weight, bias, result, workers)
+        return
+    few = algorithm == "direct" and first_layer.plan(problem, direction, result)
+    if few:
+        first_layer.correlate(problem, few, direction, source, weight, bias, result, workers)
         return
     wanted = -(-2 * workers // max(1, problem.n * problem.g)) if workers > 1 else 1
     t = geometry.cached(getattr(geometry, direction), problem, compute, _pitches(source), wanted)
@@ -300,6 +305,7 @@ def correlate_strips(first, last, x, packed, bias, has_bias, relu, y, groups, st
                           min(block, outputs - b * block, y.shape[1] - out0), pixel0, here, cols,
                           y, image, out0, phases[p, PHASE_Y] + row0 * sy, phases[p, PHASE_X], sy,
                           sx, bias, has_bias, relu)
+    stream_end()
 
 
 @kernel(writes="partial strip gradient patch rows")

@@ -21,7 +21,7 @@ from . import geometry, pointwise_bf16, threads
 from .arithmetic import add
 from .copies import planes_to_pixels
 from .jit import inline, kernel
-from .loads import lanes, load, load_part, load_strided, store
+from .loads import lanes, load, load_part, load_strided, store, stream_end
 from .machine import HAS_TILES, lanes_of
 from .pointers import at, fill, move
 from .results import SPARE, write
@@ -245,6 +245,7 @@ def correlate_words(first, last, x, packed, offsets, bias, has_bias, relu, y, gr
                       group * outputs + b * SIDE, oy + (row0 + i) * sy, ox + col0 * sx, sy, sx,
                       bias, has_bias, relu)
         end()
+    stream_end()
 
 
 # ---------------------------------------------------------------- parts of the kernels

@@ -55,7 +55,7 @@ def planes_to_pixels(pixels, pixel_step, planes, plane_step, plane_count, count)
         for i in range(0, count if count >= size else 0, size):
             here = min(i, count - size)  # the last square overlaps the one before
             transpose(move(source, here), plane_step, some, move(target, here * pixel_step),
-                      pixel_step, size, zeros(pixels), floor_of(pixels, False))
+                      pixel_step, size, zeros(pixels), floor_of(pixels, False), False)
         for i in range(count if count < size else 0):
             for j in range(some):
                 put(target, i * pixel_step + j, get(source, j * plane_step + i))
@@ -71,7 +71,7 @@ def pixels_to_planes(planes, plane_step, pixels, pixel_step, plane_count, count)
         for i in range(0, count if count >= size else 0, size):
             here = min(i, count - size)
             transpose(move(source, here * pixel_step), pixel_step, size, move(target, here),
-                      plane_step, some, zeros(pixels), floor_of(pixels, False))
+                      plane_step, some, zeros(pixels), floor_of(pixels, False), False)
         for i in range(count if count < size else 0):
             for j in range(some):
                 put(target, j * plane_step + i, get(source, i * pixel_step + j))

@@ -120,6 +120,14 @@ def store_vector(builder, value, pointer, align):
     builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=align)
 
 
+def stream_vector(builder, value, place):
+    """A store past the caches, to a place that is a multiple of a vector's width."""
+    written = builder.store(value, builder.bitcast(place, value.type.as_pointer()),
+                            align=VECTOR_BYTES)
+    written.set_metadata("nontemporal", builder.module.add_metadata(
+        [ir.Constant(ir.IntType(32), 1)]))
+
+
 def first_lanes(builder, count, lanes):
     """Mask of the lanes before ``count``."""
     index = ir.VectorType(ir.IntType(32), lanes)

@@ -21,6 +21,7 @@ from .llvm import (
     type_suffix,
     vector_of,
 )
+from .machine import VECTOR_BYTES
 
 
 @intrinsic
@@ -114,6 +115,26 @@ def store(typingctx, pointer, vector):
         return context.get_dummy_value()
 
     return types.void(pointer, vector), codegen
+
+
+@intrinsic
+def aligned(typingctx, pointer):
+    """Whether it is a multiple of the width of a vector, as streaming wants it."""
+    def codegen(context, builder, sig, args):
+        rest = builder.and_(builder.ptrtoint(args[0], INDEX), ir.Constant(INDEX, VECTOR_BYTES - 1))
+        return builder.icmp_unsigned("==", rest, ir.Constant(INDEX, 0))
+
+    return types.boolean(pointer), codegen
+
+
+@intrinsic
+def stream_end(typingctx):
+    """What was streamed comes before all that this thread writes from now on."""
+    def codegen(context, builder, sig, args):
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
 
 
 @intrinsic

@@ -5,13 +5,14 @@ from __future__ import annotations
 from .arithmetic import add, at_least
 from .copies import element_steps
 from .jit import inline
-from .loads import lanes, load, load_part, store, store_part
+from .loads import aligned, lanes, load, load_part, store, store_part
 from .machine import VECTOR_BYTES
 from .pointers import at, at_as, get, move, put, same_dtype
 from .splats import floor_of, zeros
 from .squares import transpose
 
 SPARE = VECTOR_BYTES * VECTOR_BYTES // 16  # numbers that `write` may use
+STREAM_BYTES = 8 << 20  # no cache holds a result of so many when it is read
 
 
 @inline
@@ -19,7 +20,7 @@ def write(sums, spare, block, channels, pixel0, count, cols, y, image, channel0,
           bias, has_bias, relu):
     """Pixels [pixel0, pixel0+count) of a phase of y = sums + bias, then relu.
 
-    At ``spare`` there are SPARE numbers that may be used.
+    At ``spare`` there are SPARE numbers that may be used.  ``stream_end`` must follow at last.
     """
     sn, sc, sh, sw = element_steps(y)
     start = image * sn + channel0 * sc + oy * sh + ox * sw
@@ -35,7 +36,7 @@ def write(sums, spare, block, channels, pixel0, count, cols, y, image, channel0,
             write_vectors(source, block, channels, run,
                           at_as(source, y, start + row * sy * sh + col * sx * sw), sc, sx * sw,
                           at(bias, channel0), has_bias, floor_of(sums, relu),
-                          spare)
+                          spare, y.size * y.itemsize >= STREAM_BYTES)
         else:
             target = at(y, start + row * sy * sh + col * sx * sw)
             for i in range(run):
@@ -52,7 +53,7 @@ def write(sums, spare, block, channels, pixel0, count, cols, y, image, channel0,
 
 @inline
 def write_vectors(source, block, channels, run, target, channel_step, pixel_step, bias,
-                  has_bias, lowest, spare):
+                  has_bias, lowest, spare, streams):
     """A run of pixels: row by row where channels are contiguous, else transposed in squares."""
     size = lanes(source)
     for c in range(0, channels, size):
@@ -73,8 +74,9 @@ def write_vectors(source, block, channels, run, target, channel_step, pixel_step
             here = min(i, max(0, run - size))  # the last square overlaps the one before
             square, out = move(source, here * block + c), move(target, c * channel_step + here)
             if run >= size:
-                transpose(square, block, size, out, channel_step, some, plus, lowest)
+                past = streams and some == size and channel_step % size == 0 and aligned(out)
+                transpose(square, block, size, out, channel_step, some, plus, lowest, past)
                 continue
-            transpose(square, block, size, spare, size, size, plus, lowest)
+            transpose(square, block, size, spare, size, size, plus, lowest, False)
             for j in range(some):
                 store_part(move(out, j * channel_step), load(move(spare, j * size)), run)

@@ -16,23 +16,25 @@ from .llvm import (
     load_lanes,
     shuffle,
     store_vector,
+    stream_vector,
 )
 
 
 @intrinsic
 def transpose(typingctx, source, source_pitch, source_rows, target, target_pitch, target_rows,
-              plus, floor):
+              plus, floor, streams):
     """Transpose the square of lanes x lanes numbers at ``source`` to ``target``.
 
     ``plus`` is added to every source row and the sum raised to at least ``floor`` on the way; the
     dtype of these two vectors is that of the registers, memory is converted from and to.  With
     fewer than lanes ``source_rows`` the first stands in for those that are missing, and only
-    ``target_rows`` rows are written.
+    ``target_rows`` rows are written; past the caches if it ``streams``, for which all of them are
+    ``aligned`` and ``stream_end`` follows.
     """
     dtype, count = plus.dtype, plus.lanes
 
     def codegen(context, builder, sig, args):
-        source_at, source_step, reads, target_at, target_step, writes, bias, lowest = args
+        source_at, source_step, reads, target_at, target_step, writes, bias, lowest, past = args
         rows = []
         for i in range(count):
             place = _row(context, builder, source, source_at, source_step, i, reads)
@@ -42,12 +44,16 @@ def transpose(typingctx, source, source_pitch, source_rows, target, target_pitch
         rows = transposed(builder, rows)
         for i in reversed(range(count)):  # rows too many go where row 0 is written last
             place = _row(context, builder, target, target_at, target_step, i, writes)
-            store_vector(builder, convert(builder, rows[i], dtype, target.dtype), place,
-                         target.dtype.bitwidth // 8)
+            value = convert(builder, rows[i], dtype, target.dtype)
+            with builder.if_else(past) as (streamed, kept):
+                with streamed:
+                    stream_vector(builder, value, place)
+                with kept:
+                    store_vector(builder, value, place, target.dtype.bitwidth // 8)
         return context.get_dummy_value()
 
     return types.void(source, types.intp, types.intp, target, types.intp, types.intp, plus,
-                      floor), codegen
+                      floor, types.boolean), codegen
 
 
 def _row(context, builder, pointer, address, pitch, index, count):

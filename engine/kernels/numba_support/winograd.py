@@ -15,7 +15,7 @@ from . import threads
 from .copies import planes_to_pixels
 from .geometry import Roles
 from .jit import inline, kernel
-from .loads import lanes, load_strided, store
+from .loads import lanes, load_strided, store, stream_end
 from .machine import lanes_of
 from .pointers import at, distance, fill, move, put
 from .products import CHUNK, multiples, product
@@ -185,6 +185,7 @@ def correlate_tiles(first, last, x, weight, weight_at, group_step, out_step, cha
                 write(at(sums, 0), at(sums, len(sums) - SPARE), block, some, 0,
                       min(4, height - row0) * width, width, y, image, group * outputs + b * block,
                       row0, 0, 1, 1, bias, has_bias, relu)
+    stream_end()
 
 
 # ---------------------------------------------------------------- parts of the kernels
