@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import zip_longest
 
 from engine._typing import DTypeLike
 from engine.nn._typing import Layout, Shape
@@ -63,7 +64,7 @@ class Sequential(Model):
         """As of any layer; `last` are further arguments for the last one's `forward`."""
         layers = self.layers[:stop]
         done = False
-        for i, (layer, after) in enumerate(zip(layers, [*layers[1:], None], strict=True)):
+        for i, (layer, after) in enumerate(zip_longest(layers, layers[1:])):
             if done:
                 done = False
             elif last and after is None:
