@@ -40,7 +40,7 @@ from .numba_support.pool_tables import (
 )
 from .numba_support.splats import splat_as, splat_position, zeros
 
-_PARALLEL_WINDOW_CELLS = 1 << 22  # less work is done before a second thread has woken up
+_PARALLEL_WINDOW_CELLS = 1 << 20  # less work is done before a second thread has woken up
 _NO_INDICES = np.empty((0, 0, 0, 0), np.int64)
 
 
