@@ -101,7 +101,7 @@ def test_a_dry_run(tmp_path):
     sanitizer = tmp_path / "compute-sanitizer"
     sanitizer.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/sanitized\n')
     sanitizer.chmod(0o755)
-    path = os.pathsep.join([str(ROOT), str(Path(__file__).parent), *sys.path])
+    path = os.pathsep.join([str(Path(__file__).parent), *sys.path, str(ROOT)])
     done = subprocess.run(
         [sys.executable, Path(__file__).with_name("cuda_dry_run.py"), tmp_path],
         capture_output=True, text=True, timeout=300,

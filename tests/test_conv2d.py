@@ -146,6 +146,8 @@ NASTY = [  # what kernels get wrong: geometry, then the memory of x, weight and 
     ("mb2g1ic3oc5ih5oh1kh5", "nchw"),  # the kernel is as large as the input
     ("mb2g1ic3oc5ih5iw7oh1ow1kh5kw7", "nhwc"),
     ("g1ic4oc4ih9oh3kh2sh4", "nchw"),  # strides jump over input
+    ("mb2g1ic3oc2ih5iw1oh3ow1kh1sh2", "nchw"),  # and lead evenly from row to row
+    ("mb2g1ic3oc2ih6iw4oh6ow2kh1sw2", "nchw"),
     ("g1ic4oc4ih9oh3kh2sh4", "nhwc"),
     ("g1ic5oc7ih13oh5kh3sh2dh1", "nchw"),  # dilation and stride together
     ("g1ic5oc7ih13oh5kh3sh2dh1", "nhwc"),

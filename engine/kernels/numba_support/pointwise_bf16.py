@@ -281,7 +281,8 @@ def write_square(sums, y, channel0, channels, pixel0, count, height, width, step
         run = min(run, count - done) if step == step_w else 1
         source, target = move(sums, done), at(y, place + channel0 * sc)
         if step_w > 1:
-            room = y.shape[3] - (pixel0 + done) % width * step_w
+            last = (pixel0 + done + run - 1) % width  # of a run that may go on in the next row
+            room = (run - 1) * step_w + y.shape[3] - last * step_w
             for c in range(channels):
                 write_spread(move(target, c * sc), move(source, c * SIDE), run, step_w, step, room)
             done += run

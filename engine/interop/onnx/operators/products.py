@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+import engine
 from engine.interop.onnx.table import operator, unbroadcast
 
 
@@ -14,11 +15,14 @@ def gemm(call, a, b, c=None):
     alpha, beta = dtype(call.get("alpha", 1.0)), dtype(call.get("beta", 1.0))
     left = a.T if call.get("transA", 0) else a
     right = b.T if call.get("transB", 0) else b
-    y = left @ right
-    if alpha != 1:
-        y = alpha * y
-    if c is not None:
-        y = y + (c if beta == 1 else beta * c)
+    if alpha == beta == 1 and _is_dense(call, a, b, c):
+        y = engine.conv2d(a[:, :, None, None], b[:, :, None, None], c)[:, :, 0, 0]
+    else:
+        y = left @ right
+        if alpha != 1:
+            y = alpha * y
+        if c is not None:
+            y = y + (c if beta == 1 else beta * c)
 
     def backward(dy):
         da = db = dc = None
@@ -33,6 +37,13 @@ def gemm(call, a, b, c=None):
             dc = unbroadcast(beta * dy, c.shape)
         return da, db, dc
     return y.astype(a.dtype, copy=False), backward
+
+
+def _is_dense(call, a, b, c) -> bool:
+    """Whether it is what `nn.Dense` computes, and so by the same kernels, bit for bit."""
+    return (bool(call.get("transB", 0)) and not call.get("transA", 0)
+            and a.dtype == b.dtype and a.dtype in (np.float32, np.float64) and a.size > 0 < b.size
+            and (c is None or (c.shape == b.shape[:1] and c.dtype == a.dtype)))
 
 
 @operator("MatMul", weights=(0, 1))
