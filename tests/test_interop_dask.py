@@ -71,7 +71,13 @@ def same(actual, expected):
     assert y.shape == truth.shape and y.dtype == truth.dtype
     result = y.compute(scheduler="synchronous")
     assert result.dtype == truth.dtype
-    np.testing.assert_array_equal(result, truth)
+    if truth.dtype.kind != "f":
+        np.testing.assert_array_equal(result, truth)
+        return
+    # a chunk of one pixel is a fully connected layer, whose sums have an order of their own
+    rounding = 32 * np.finfo(truth.dtype).eps
+    largest = np.abs(truth).max(initial=0, where=np.isfinite(truth))
+    np.testing.assert_allclose(result, truth, rtol=rounding, atol=rounding * largest)
 
 
 @settings(max_examples=100)

@@ -12,7 +12,8 @@ True
 
 The functions have the names and arguments of `engine`'s.  The result is cut where x is: every
 chunk of it is computed by itself, from the chunk of x with as much of the neighbours as its windows
-reach into, and is what engine would compute from the whole array, bit for bit.
+reach into, and is what engine would compute from the whole array, up to the
+order of sums.
 """
 
 from __future__ import annotations
